@@ -1,0 +1,147 @@
+"""What rules see of the state: sorted records of bytes, typed tables over them, and an overlay of changes.
+
+Also the commitment that a header carries: records fall into 256 buckets by the hash of their key, each bucket is a
+multiset hash, the state root a Merkle root over the buckets. So an update costs microseconds, one bucket can be checked
+alone, and a mismatch can be located.
+"""
+
+import heapq
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Generic, Protocol, TypeVar
+
+import gmpy2
+
+from protocol import crypto
+from protocol.codec import decode, encode
+
+BUCKETS = 256
+
+R = TypeVar("R")
+
+
+class StateView(Protocol):
+    """Read access to the records of one state."""
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value of a key, or None."""
+
+    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the records whose key starts with `prefix`, sorted by key."""
+
+
+class MemoryState:
+    """A state held in a dictionary: the genesis state, simulations and tests."""
+
+    def __init__(self, records: Mapping[bytes, bytes] | None = None) -> None:
+        self.records = dict(records or {})
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value of a key, or None."""
+        return self.records.get(key)
+
+    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the records whose key starts with `prefix`, sorted by key."""
+        return iter(sorted((key, value) for key, value in self.records.items() if key.startswith(prefix)))
+
+    def apply(self, changes: Mapping[bytes, bytes | None]) -> None:
+        """Write the changes; None deletes."""
+        for key, value in changes.items():
+            if value is None:
+                self.records.pop(key, None)
+            else:
+                self.records[key] = value
+
+
+class Overlay:
+    """A state with changes on top that the state below does not see; dropping the overlay undoes them."""
+
+    def __init__(self, base: StateView) -> None:
+        self.base = base
+        self.changes: dict[bytes, bytes | None] = {}
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value of a key as changed, or None."""
+        if key in self.changes:
+            return self.changes[key]
+        return self.base.get(key)
+
+    def put(self, key: bytes, value: bytes | None) -> None:
+        """Set a record; None deletes it."""
+        self.changes[key] = value
+
+    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the records as changed, sorted by key. The scan sees the changes made before it began."""
+        changed = {key: value for key, value in self.changes.items() if key.startswith(prefix)}
+        kept = (record for record in self.base.scan(prefix) if record[0] not in changed)
+        added = sorted((key, value) for key, value in changed.items() if value is not None)
+        return heapq.merge(kept, added)
+
+    def merge(self) -> None:
+        """Move the changes into the overlay below."""
+        assert isinstance(self.base, Overlay), "only an overlay takes changes"
+        self.base.changes.update(self.changes)
+        self.changes = {}
+
+
+class Table(Generic[R]):
+    """Typed records under one prefix; keys are fixed-length bytes joined by the caller."""
+
+    def __init__(self, prefix: bytes, kind: type[R]) -> None:
+        self.prefix = prefix
+        self.kind = kind
+
+    def get(self, state: StateView, *key: bytes) -> R | None:
+        """Return the record under the joined key, or None."""
+        value = state.get(self.prefix + b"".join(key))
+        return None if value is None else decode(value, self.kind)
+
+    def put(self, state: Overlay, record: R, *key: bytes) -> None:
+        """Set the record under the joined key."""
+        state.put(self.prefix + b"".join(key), encode(record))
+
+    def delete(self, state: Overlay, *key: bytes) -> None:
+        """Remove the record under the joined key."""
+        state.put(self.prefix + b"".join(key), None)
+
+    def scan(self, state: StateView, *key: bytes) -> Iterator[tuple[bytes, R]]:
+        """Yield (rest of the key, record) for all keys that start with the joined key, sorted."""
+        prefix = self.prefix + b"".join(key)
+        for full_key, value in state.scan(prefix):
+            yield full_key[len(prefix) :], decode(value, self.kind)
+
+
+class Commitment:
+    """The 256 bucket hashes of one state; immutable."""
+
+    def __init__(self, buckets: Sequence["gmpy2.mpz"] | None = None) -> None:
+        self.buckets = tuple(buckets) if buckets else (gmpy2.mpz(1),) * BUCKETS
+
+    def root(self) -> bytes:
+        """Return the state root: a Merkle root (RFC 6962) over the buckets."""
+        return crypto.merkle_root([crypto.merkle_leaf(crypto.multiset_bytes(bucket)) for bucket in self.buckets])
+
+    def update(self, view: StateView, changes: Mapping[bytes, bytes | None]) -> "Commitment":
+        """Return the commitment after the changes; `view` is the state before them."""
+        added: dict[int, list[bytes]] = {}
+        removed: dict[int, list[bytes]] = {}
+        for key in sorted(changes):
+            old, new, bucket = view.get(key), changes[key], bucket_of(key)
+            if old == new:
+                continue
+            if old is not None:
+                removed.setdefault(bucket, []).append(_member(key, old))
+            if new is not None:
+                added.setdefault(bucket, []).append(_member(key, new))
+        buckets = list(self.buckets)
+        for bucket in added.keys() | removed.keys():
+            buckets[bucket] = crypto.multiset_update(buckets[bucket], added.get(bucket, ()), removed.get(bucket, ()))
+        return Commitment(buckets)
+
+
+def bucket_of(key: bytes) -> int:
+    """Return the bucket, 0 to 255, that a record with this key falls into."""
+    return crypto.hash_parts("flock/bucket", key)[0]
+
+
+def _member(key: bytes, value: bytes) -> bytes:
+    return crypto.join_parts("flock/record", (key, value))
