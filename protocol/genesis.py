@@ -1,0 +1,106 @@
+"""The genesis document: who starts with what, who votes first, under which parameters; and the state it means.
+
+Its digest is the chain's identity, signed with every vote and every transaction.
+"""
+
+from protocol.blocks import Head, receipts_root
+from protocol.codec import encode
+from protocol.crypto import hash_parts, is_account_key
+from protocol.errors import InvalidGenesis
+from protocol.params import Params, check_params
+from protocol.rules import purses
+from protocol.rules.voters import Voters, put_voters
+from protocol.state import Commitment, MemoryState, Overlay
+from protocol.tendermint.proposer import initial_priorities
+from protocol.tendermint.replicas import Replica, make_replica_set
+from protocol.types import Address, Amount, Bytes32, Name, Record, TimeMs
+
+
+class GenesisAccount(Record):
+    """An account with its first balance. The name is for people; nothing depends on it."""
+
+    name: Name
+    address: Address
+    balance: Amount
+
+
+class GenesisReplica(Record):
+    """A first voter: its keys, and the bond that is its voting power. The bond comes on top of the balance."""
+
+    account: Address
+    key: Bytes32
+    vrf_key: Bytes32
+    bond: Amount
+
+
+class GenesisDocument(Record):
+    """Everything that all nodes of a chain must agree on before the first block."""
+
+    name: Name
+    time_ms: TimeMs
+    params: Params
+    accounts: tuple[GenesisAccount, ...]
+    replicas: tuple[GenesisReplica, ...]
+
+
+def genesis_digest(document: GenesisDocument) -> bytes:
+    """Return the chain's 32-byte identity."""
+    return hash_parts("flock/genesis", encode(document))
+
+
+def check_genesis(document: GenesisDocument) -> None:
+    """Return if the document makes a chain that can run; raise `InvalidGenesis` otherwise."""
+    check_params(document.params)
+    addresses = [account.address for account in document.accounts]
+    if len(set(addresses)) != len(addresses):
+        raise InvalidGenesis("an account stands twice")
+    if not all(map(is_account_key, addresses)):
+        raise InvalidGenesis("an address is not an Ed25519 public key")
+    if not document.replicas:
+        raise InvalidGenesis("no replica: nobody could make a block")
+    for keys in ([replica.key for replica in document.replicas], [replica.account for replica in document.replicas]):
+        if len(set(keys)) != len(keys):
+            raise InvalidGenesis("a replica stands twice")
+    for replica in document.replicas:
+        if replica.account not in addresses:
+            raise InvalidGenesis("a replica belongs to an account that the document does not list")
+        if replica.bond < document.params.min_stake_replica_units:
+            raise InvalidGenesis("a replica's bond is below the minimum stake")
+
+
+def make_genesis_state(document: GenesisDocument) -> MemoryState:
+    """Return the state that the first block builds on."""
+    check_genesis(document)
+    state = Overlay(MemoryState())
+    for account in document.accounts:
+        if account.balance:
+            purses.mint(state, purses.balance_of(account.address), account.balance)
+    for replica in document.replicas:
+        purses.mint(state, purses.replica_bond_of(replica.account), replica.bond)
+    replicas = make_replica_set(
+        [Replica(replica.key, replica.vrf_key, replica.bond, replica.account) for replica in document.replicas]
+    )
+    put_voters(
+        state,
+        Voters(
+            previous=replicas,
+            current=replicas,
+            following=replicas,
+            priorities=initial_priorities(replicas),
+            beacon=genesis_digest(document),
+        ),
+    )
+    result = MemoryState()
+    result.apply(state.changes)
+    return result
+
+
+def genesis_head(document: GenesisDocument, commitment: Commitment) -> Head:
+    """Return the head that the first block continues; its block id is the chain's digest."""
+    return Head(
+        height=0,
+        block_id=genesis_digest(document),
+        time_ms=document.time_ms,
+        state_root=commitment.root(),
+        receipts_root=receipts_root(()),
+    )

@@ -1,0 +1,140 @@
+"""From the revealed score sheets to one judgement per submission (white paper V.E): verdict, score, originality."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+from protocol.formulas import arena as formulas
+from protocol.params import Params
+from protocol.rules import purses
+from protocol.rules.arena.records import Epoch, Submission, Task, get_epoch, scan_opened, scan_sheets
+from protocol.rules.context import Context
+from protocol.state import StateView
+from protocol.transactions import ScoreEntry, Verdict
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """What the drawn validators together say of one opened submission.
+
+    `score` is the consensus in millionths, None without one; `kept` are the scores by validator that made it;
+    `duplicate_of` names the submission that this one copies, if it does.
+    """
+
+    tag: bytes
+    submission: Submission
+    verdict: Verdict | None
+    score: Decimal | None
+    kept: Mapping[bytes, int]
+    root: bytes | None
+    duplicate_of: bytes | None
+
+    def is_ranked(self) -> bool:
+        """Return whether the submission competes: scored, original, and owned up to."""
+        return self.score is not None and self.duplicate_of is None and self.submission.author is not None
+
+
+def count_stakes(state: StateView, task: Task, epoch: Epoch) -> dict[bytes, int]:
+    """Return the stake each drawn validator counts with: the lesser of those at the draw and now."""
+    return {
+        juror.address: min(juror.stake, purses.get_units(state, purses.stake_of(task.id, juror.address)))
+        for juror in epoch.drawn
+    }
+
+
+def judge_submissions(state: StateView, context: Context, task: Task, stakes: Mapping[bytes, int]) -> list[Judgement]:
+    """Return one judgement per opened submission, in the order they were entered: the first of a cluster is its own."""
+    sheets = {
+        validator: {entry.tag: entry for entry in sheet.entries}
+        for validator, sheet in scan_sheets(state, task.id, task.epoch)
+        if sheet.entries is not None
+    }
+    judgements: list[Judgement] = []
+    opened = sorted(scan_opened(state, task.id, task.epoch), key=lambda item: item[1].order)
+    for tag, submission in opened:
+        entries = {validator: entries[tag] for validator, entries in sheets.items()}
+        judgement = judge(task, tag, submission, entries, stakes, context.params)
+        judgements.append(with_originality(judgement, judgements, context.params, entries, stakes))
+    return judgements
+
+
+def judge(
+    task: Task,
+    tag: bytes,
+    submission: Submission,
+    entries: Mapping[bytes, ScoreEntry],
+    stakes: Mapping[bytes, int],
+    params: Params,
+) -> Judgement:
+    """Return the verdict and consensus score of one submission; abstentions ("unfetchable") do not count."""
+    verdicts = {
+        validator: bytes([entry.verdict])
+        for validator, entry in entries.items()
+        if entry.verdict is not Verdict.UNFETCHABLE
+    }
+    choice = formulas.majority_choice(verdicts, stakes=stakes)
+    verdict = None if choice is None else Verdict(choice[0])
+    scored = {v: entry.score for v, entry in entries.items() if entry.verdict is Verdict.SCORED}
+    own_removed = formulas.without_own(scored, author=submission.author)
+    kept = formulas.without_outliers(own_removed, stakes=stakes, floor_millionths=params.score_floor_millionths)
+    is_scored = verdict is Verdict.SCORED
+    return Judgement(
+        tag=tag,
+        submission=submission,
+        verdict=verdict,
+        score=formulas.consensus_score(kept, stakes=stakes, aggregation=task.spec.settings.aggregation)
+        if is_scored
+        else None,
+        kept=kept if is_scored else {},
+        root=formulas.majority_choice(
+            {v: entry.root for v, entry in entries.items() if entry.root is not None}, stakes=stakes
+        ),
+        duplicate_of=None,
+    )
+
+
+def with_originality(
+    judgement: Judgement,
+    earlier: list[Judgement],
+    params: Params,
+    entries: Mapping[bytes, ScoreEntry],
+    stakes: Mapping[bytes, int],
+) -> Judgement:
+    """Return the judgement marked as a copy when it is one: the same plaintext, or near an earlier model.
+
+    A near-duplicate still competes if it beats the first of its cluster by `min_improvement`.
+    """
+    same = next((other for other in earlier if judgement.root is not None and other.root == judgement.root), None)
+    if same is not None:
+        return marked_as_copy(judgement, same)
+    choices = {v: entry.duplicate_of or b"" for v, entry in entries.items() if entry.verdict is Verdict.SCORED}
+    near_tag = formulas.majority_choice(choices, stakes=stakes)
+    near = next((other for other in earlier if other.tag == near_tag), None)
+    if near is None or judgement.score is None or near.score is None:
+        return judgement
+    if formulas.is_improvement(
+        judgement.score, over=near.score, min_improvement_millionths=params.min_improvement_millionths
+    ):
+        return judgement
+    return marked_as_copy(judgement, near)
+
+
+def marked_as_copy(judgement: Judgement, original: Judgement) -> Judgement:
+    """Return the judgement as a copy of what the original itself is a copy of, or of the original."""
+    return Judgement(
+        tag=judgement.tag,
+        submission=judgement.submission,
+        verdict=judgement.verdict,
+        score=judgement.score,
+        kept=judgement.kept,
+        root=judgement.root,
+        duplicate_of=original.duplicate_of or original.tag,
+    )
+
+
+def get_epoch_stakes(state: StateView, task: Task) -> dict[bytes, int]:
+    """Return the stake each seated trainer counts with: the lesser of those at the epoch's begin and now."""
+    return {
+        seat.address: min(seat.stake, purses.get_units(state, purses.stake_of(task.id, seat.address)))
+        for seat in get_epoch(state, task.id, task.epoch).seats
+    }

@@ -1,0 +1,259 @@
+"""The Arena's state records and their tables. Keys: task (8 bytes), epoch (8 bytes), then an address or a tag."""
+
+from enum import IntEnum
+
+from protocol.blobs import BlobId
+from protocol.crypto import integer_bytes
+from protocol.errors import NotFound, WrongPhase
+from protocol.state import Overlay, StateView, Table
+from protocol.transactions import Role, ScoreEntry, SealedKey, TaskSpec, Verdict
+from protocol.types import Address, Amount, Bytes32, Count, Digest, Height, Name, Record, Score, TimeMs
+
+
+class Phase(IntEnum):
+    """Where a task stands. SUBMIT to CLAIM repeat every epoch."""
+
+    OPENING = 1
+    SUBMIT = 2
+    OPEN = 3
+    SCORE = 4
+    REVEAL = 5
+    CLAIM = 6
+    FINISHED = 7
+    EXPIRED = 8
+
+
+class Task(Record):
+    """One Arena job. `proposers` are those who proposed blocks in this phase; `deadline_ms` None waits for a draw."""
+
+    id: Count
+    creator: Address
+    spec: TaskSpec
+    phase: Phase
+    epoch: Count
+    phase_height: Height
+    deadline_ms: TimeMs | None
+    proposers: tuple[Bytes32, ...]
+    published: tuple[Bytes32 | None, Bytes32 | None]
+
+    def is_last_epoch(self) -> bool:
+        """Return whether the current epoch decides on dataset B."""
+        return self.epoch + 1 == self.spec.epochs
+
+
+class Member(Record):
+    """An account's role in a task, and what it earned there. `stake_sum` adds its stake over the epochs it sat in."""
+
+    role: Role
+    vrf_key: Bytes32
+    is_attested: bool
+    is_leaving: bool
+    epochs_claimed: Count
+    stake_sum: Amount
+    earned_a: Amount
+    earned_b: Amount
+    earned_validating: Amount
+
+
+class Seat(Record):
+    """A trainer's place in an epoch, with the stake it counts with."""
+
+    vrf_key: Bytes32
+    address: Address
+    stake: Amount
+
+
+class Juror(Record):
+    """A validator that may be drawn, or was drawn, for an epoch, with the stake it counts with."""
+
+    address: Address
+    stake: Amount
+
+
+class Epoch(Record):
+    """What froze for one epoch: the ring (seats sorted by key), the candidates before the draw, the drawn after it."""
+
+    seats: tuple[Seat, ...]
+    candidates: tuple[Juror, ...]
+    drawn: tuple[Juror, ...]
+    is_drawn: bool
+    is_key_released: bool
+    sealed: tuple[SealedKey, ...]
+    clear_key: Bytes32 | None
+
+
+class Submission(Record):
+    """One model entered for one epoch. `order` counts submissions of the epoch; `key` opens the blob."""
+
+    order: Count
+    blob: BlobId
+    key_commitment: Digest
+    key: Bytes32 | None
+    author: Address | None
+
+
+class ScoreSheet(Record):
+    """A drawn validator's word: bound by the commitment, then revealed."""
+
+    commitment: Digest
+    entries: tuple[ScoreEntry, ...] | None
+
+
+class Ranked(Record):
+    """One submission's outcome. `rank` 0 is unranked; `share` in millionths of the trainers' pot; payouts in units."""
+
+    tag: Bytes32
+    author: Address | None
+    verdict: Verdict | None
+    score: Score | None
+    rank: Count
+    share: Count
+    duplicate_of: Bytes32 | None
+    reward_a: Amount
+    reward_b: Amount
+
+
+class ValidatorPayout(Record):
+    """What one drawn validator earned and lost in an epoch, in units."""
+
+    address: Address
+    earned: Amount
+    slashed: Amount
+
+
+class Weight(Record):
+    """An account's rank weight (A5) as a decimal number, kept for a last epoch that cannot be judged."""
+
+    address: Address
+    weight: Name
+
+
+class EpochResult(Record):
+    """How an epoch was settled: `ranking` best first, then the unranked by order."""
+
+    dataset_b: bool
+    pot: Amount
+    ranking: tuple[Ranked, ...]
+    validators: tuple[ValidatorPayout, ...]
+    weights: tuple[Weight, ...]
+    settled_height: Height
+
+
+class Counter(Record):
+    """How many tasks were ever created; ids start at 1."""
+
+    tasks: Count
+
+
+class Mark(Record):
+    """An entry of an index; the key says it all."""
+
+
+COUNTER = Table(b"N", Counter)
+TASKS = Table(b"T", Task)
+ACTIVE = Table(b"a", Mark)
+CREATED = Table(b"c", Mark)
+MEMBERS = Table(b"M", Member)
+EPOCHS = Table(b"E", Epoch)
+SUBMISSIONS = Table(b"S", Submission)
+SHEETS = Table(b"C", ScoreSheet)
+RESULTS = Table(b"R", EpochResult)
+
+
+def get_task(state: StateView, task: int) -> Task:
+    """Return the task; raises `NotFound`."""
+    record = TASKS.get(state, integer_bytes(task))
+    if record is None:
+        raise NotFound(f"there is no task {task}", task=task)
+    return record
+
+
+def put_task(state: Overlay, task: Task) -> None:
+    """Set the task."""
+    TASKS.put(state, task, integer_bytes(task.id))
+
+
+def scan_active_tasks(state: StateView) -> list[Task]:
+    """Return the tasks that are neither finished nor expired, by id."""
+    return [get_task(state, int.from_bytes(key, "big")) for key, _ in ACTIVE.scan(state)]
+
+
+def scan_tasks_of_creator(state: StateView, address: bytes) -> list[Task]:
+    """Return all tasks that an account created and that still bind its deposit, by id."""
+    return [get_task(state, int.from_bytes(key, "big")) for key, _ in CREATED.scan(state, address)]
+
+
+def get_member(state: StateView, task: int, address: bytes) -> Member | None:
+    """Return the account's role in the task, if it has one."""
+    return MEMBERS.get(state, integer_bytes(task), address)
+
+
+def put_member(state: Overlay, task: int, address: bytes, member: Member) -> None:
+    """Set a member."""
+    MEMBERS.put(state, member, integer_bytes(task), address)
+
+
+def scan_members(state: StateView, task: int, role: Role) -> list[tuple[bytes, Member]]:
+    """Return the task's members in one role, sorted by address."""
+    return [(address, member) for address, member in MEMBERS.scan(state, integer_bytes(task)) if member.role is role]
+
+
+def get_epoch(state: StateView, task: int, epoch: int) -> Epoch:
+    """Return an epoch that began; raises `NotFound`."""
+    record = EPOCHS.get(state, integer_bytes(task), integer_bytes(epoch))
+    if record is None:
+        raise NotFound(f"epoch {epoch} of task {task} has not begun", task=task, epoch=epoch)
+    return record
+
+
+def put_epoch(state: Overlay, task: Task, epoch: Epoch) -> None:
+    """Set the task's current epoch."""
+    EPOCHS.put(state, epoch, integer_bytes(task.id), integer_bytes(task.epoch))
+
+
+def get_submission(state: StateView, task: int, epoch: int, tag: bytes) -> Submission | None:
+    """Return what was entered under a tag."""
+    return SUBMISSIONS.get(state, integer_bytes(task), integer_bytes(epoch), tag)
+
+
+def put_submission(state: Overlay, task: int, epoch: int, tag: bytes, submission: Submission) -> None:
+    """Set a submission."""
+    SUBMISSIONS.put(state, submission, integer_bytes(task), integer_bytes(epoch), tag)
+
+
+def scan_submissions(state: StateView, task: int, epoch: int) -> list[tuple[bytes, Submission]]:
+    """Return an epoch's submissions, sorted by tag."""
+    return list(SUBMISSIONS.scan(state, integer_bytes(task), integer_bytes(epoch)))
+
+
+def scan_opened(state: StateView, task: int, epoch: int) -> list[tuple[bytes, Submission]]:
+    """Return the epoch's submissions that were opened, sorted by tag: those that are judged."""
+    return [(tag, submission) for tag, submission in scan_submissions(state, task, epoch) if submission.key is not None]
+
+
+def get_sheet(state: StateView, task: int, epoch: int, address: bytes) -> ScoreSheet | None:
+    """Return a validator's commitment or scores for an epoch."""
+    return SHEETS.get(state, integer_bytes(task), integer_bytes(epoch), address)
+
+
+def put_sheet(state: Overlay, task: int, epoch: int, address: bytes, sheet: ScoreSheet) -> None:
+    """Set a score sheet."""
+    SHEETS.put(state, sheet, integer_bytes(task), integer_bytes(epoch), address)
+
+
+def scan_sheets(state: StateView, task: int, epoch: int) -> list[tuple[bytes, ScoreSheet]]:
+    """Return the epoch's score sheets, sorted by validator."""
+    return list(SHEETS.scan(state, integer_bytes(task), integer_bytes(epoch)))
+
+
+def require_phase(state: StateView, task: int, epoch: int, *phases: Phase) -> Task:
+    """Return the task if it is in this epoch and one of these phases; raises `WrongPhase` or `NotFound`."""
+    record = get_task(state, task)
+    if record.epoch != epoch or record.phase not in phases:
+        wanted = " or ".join(phase.name.lower() for phase in phases)
+        raise WrongPhase(
+            f"task {task} is in epoch {record.epoch}, phase {record.phase.name.lower()}; "
+            f"this needs epoch {epoch}, phase {wanted}",
+            task=task,
+        )
+    return record

@@ -1,0 +1,295 @@
+"""What an epoch pays and costs (white paper V.E to V.H): reward A at once, reward B at the end, validators in full.
+
+All amounts come from the state as it was when the claims closed; the parts of a pot always add up to the pot, and what
+nobody has a claim to stays in the task's pot for the next epoch, after the last one in the treasury.
+"""
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+from msgspec.structs import replace
+
+from protocol.crypto import integer_bytes
+from protocol.fixed import MILLION, scaled, split_by_key
+from protocol.formulas import arena as formulas
+from protocol.formulas import fees
+from protocol.rules import purses
+from protocol.rules.arena.judging import Judgement, count_stakes, get_epoch_stakes, judge_submissions
+from protocol.rules.arena.records import (
+    RESULTS,
+    SUBMISSIONS,
+    Epoch,
+    EpochResult,
+    Member,
+    Ranked,
+    Task,
+    ValidatorPayout,
+    Weight,
+    get_epoch,
+    get_member,
+    get_sheet,
+    put_member,
+    scan_opened,
+)
+from protocol.rules.context import Context
+from protocol.state import Overlay, StateView
+
+
+def settle_epoch(state: Overlay, context: Context, task: Task) -> None:
+    """Judge, rank and pay one epoch, slash who was absent, and record all of it."""
+    epoch = get_epoch(state, task.id, task.epoch)
+    pot = formulas.epoch_pots(purses.get_units(state, purses.pot_of(task.id)), epochs=count_epochs_left(task))[0]
+    _, trainer_pot, validator_pot = formulas.role_pots(
+        pot,
+        creator_share_millionths=task.spec.settings.creator_share_millionths,
+        trainer_share_millionths=task.spec.settings.trainer_share_millionths,
+        validator_share_millionths=task.spec.settings.validator_share_millionths,
+    )
+    stakes = count_stakes(state, task, epoch)
+    judgements = judge_submissions(state, context, task, stakes)
+    weights = weigh_authors(state, task, judgements)
+    record_participation(state, task, get_epoch_stakes(state, task))
+    shares, paid_a, paid_b = pay_trainers(state, context, task, weights, trainer_pot)
+    earned = pay_validators(state, context, task, judgements, stakes, validator_pot)
+    slashed = slash_absent(state, context, task, epoch)
+    forfeit_deposits(state, context, task, epoch)
+    result = EpochResult(
+        dataset_b=task.is_last_epoch(),
+        pot=pot,
+        ranking=rank(judgements, shares, paid_a, paid_b),
+        validators=tuple(
+            ValidatorPayout(juror.address, earned.get(juror.address, 0), slashed.get(juror.address, 0))
+            for juror in epoch.drawn
+        ),
+        weights=tuple(Weight(author, str(weights[author])) for author in sorted(weights)),
+        settled_height=context.height,
+    )
+    RESULTS.put(state, result, integer_bytes(task.id), integer_bytes(task.epoch))
+
+
+def count_epochs_left(task: Task) -> int:
+    """Return how many epochs the pot still has to last, this one included."""
+    return task.spec.epochs - task.epoch
+
+
+# --- trainers --------------------------------------------------------------------------------------------------------
+
+
+def weigh_authors(state: StateView, task: Task, judgements: list[Judgement]) -> dict[bytes, Decimal]:
+    """Return the rank weight (A5) of every author with a ranked submission.
+
+    Nobody judged the epoch: then the claims share alike, so that stake decides; in the last epoch the mean of the
+    earlier epochs' weights does, for what accrued must be paid by merit.
+    """
+    scores = {j.submission.author: j.score for j in judgements if j.is_ranked() and j.submission.author and j.score}
+    if scores or any(judgement.kept for judgement in judgements):
+        return formulas.rank_weights(
+            {author: score for author, score in scores.items() if author is not None and score is not None},
+            ratio_millionths=task.spec.settings.rank_ratio_millionths,
+            rewarded_count=task.spec.settings.rewarded_trainers,
+        )
+    earlier = add_earlier_weights(state, task) if task.is_last_epoch() else {}
+    return earlier or {author: Decimal(1) for author in find_authors(state, task)}
+
+
+def find_authors(state: StateView, task: Task) -> list[bytes]:
+    """Return the accounts that claimed a submission of the current epoch, sorted."""
+    submissions = [submission for _, submission in scan_opened(state, task.id, task.epoch)]
+    return sorted(submission.author for submission in submissions if submission.author is not None)
+
+
+def add_earlier_weights(state: StateView, task: Task) -> dict[bytes, Decimal]:
+    """Return each author's rank weights added up over the settled epochs; their scale does not matter."""
+    epochs = [
+        {weight.address: Decimal(weight.weight) for weight in result.weights}
+        for _, result in RESULTS.scan(state, integer_bytes(task.id))
+    ]
+    return formulas.add_weights(epochs)
+
+
+def record_participation(state: Overlay, task: Task, stakes: Mapping[bytes, int]) -> None:
+    """Count the epoch and its stake for every seated trainer, and the claim of those who made one."""
+    authors = find_authors(state, task)
+    for address, stake in stakes.items():
+        member = require_member(state, task, address)
+        put_member(
+            state,
+            task.id,
+            address,
+            replace(
+                member,
+                stake_sum=member.stake_sum + stake,
+                epochs_claimed=member.epochs_claimed + (address in authors),
+            ),
+        )
+
+
+def pay_trainers(
+    state: Overlay, context: Context, task: Task, weights: Mapping[bytes, Decimal], pot: int
+) -> tuple[dict[bytes, Decimal], dict[bytes, int], dict[bytes, int]]:
+    """Pay reward A by this epoch's weights, let B accrue, and in the last epoch pay B; returns (shares, A, B).
+
+    Shares and payouts are by account. Without weights the pot stays where it is.
+    """
+    stakes = get_epoch_stakes(state, task)
+    shares = compute_shares(context, weights, stakes)
+    paid_a: dict[bytes, int] = {}
+    if shares:
+        reward_a, reward_b = formulas.reward_a_and_b(pot, reward_a_millionths=task.spec.settings.reward_a_millionths)
+        purses.move(state, purses.pot_of(task.id), purses.reward_b_of(task.id), reward_b)
+        paid_a = split_by_key(reward_a, shares)
+        for address, units in paid_a.items():
+            purses.move(state, purses.pot_of(task.id), purses.balance_of(address), units)
+            member = require_member(state, task, address)
+            put_member(state, task.id, address, replace(member, earned_a=member.earned_a + units))
+    paid_b = pay_reward_b(state, context, task, weights) if task.is_last_epoch() else {}
+    return shares, paid_a, paid_b
+
+
+def pay_reward_b(state: Overlay, context: Context, task: Task, weights: Mapping[bytes, Decimal]) -> dict[bytes, int]:
+    """Pay what accrued, by the ranks on dataset B and the stake that was there all along; returns units by account."""
+    ranks = weights or add_earlier_weights(state, task)
+    vested = {}
+    for address in sorted(ranks):
+        member = get_member(state, task.id, address)
+        if member is not None:
+            vested[address] = formulas.vested_stake(
+                member.stake_sum, claimed_epochs=member.epochs_claimed, epochs=task.spec.epochs
+            )
+    shares = compute_shares(context, {address: ranks[address] for address in vested}, vested)
+    purse = purses.reward_b_of(task.id)
+    paid = split_by_key(purses.get_units(state, purse), shares)
+    for address, units in paid.items():
+        purses.move(state, purse, purses.balance_of(address), units)
+        member = require_member(state, task, address)
+        put_member(state, task.id, address, replace(member, earned_b=member.earned_b + units))
+    return paid
+
+
+def compute_shares(
+    context: Context, weights: Mapping[bytes, Decimal], stakes: Mapping[bytes, int]
+) -> dict[bytes, Decimal]:
+    """Return each account's share of the trainers' pot (A6); accounts without stake have none."""
+    return formulas.training_shares(
+        {address: weight for address, weight in weights.items() if address in stakes},
+        stakes=stakes,
+        stake_exponent_millionths=context.params.trainer_stake_exponent_millionths,
+    )
+
+
+def rank(
+    judgements: list[Judgement],
+    shares: Mapping[bytes, Decimal],
+    paid_a: Mapping[bytes, int],
+    paid_b: Mapping[bytes, int],
+) -> tuple[Ranked, ...]:
+    """Return the epoch's submissions, best first, those that do not compete last; equal scores share a rank."""
+    competing = formulas.get_ranking({j.tag: j.score for j in judgements if j.is_ranked() and j.score is not None})
+    ranks: dict[bytes, int] = {}
+    for tied in competing:
+        ranks.update(dict.fromkeys(tied, len(ranks) + 1))
+    ordered = sorted(judgements, key=lambda j: (j.tag not in ranks, ranks.get(j.tag, 0), j.submission.order))
+    return tuple(
+        Ranked(
+            tag=j.tag,
+            author=j.submission.author,
+            verdict=j.verdict,
+            score=None if j.score is None else scaled(j.score, scale=1),
+            rank=ranks.get(j.tag, 0),
+            share=scaled(shares.get(j.submission.author or b"", Decimal(0)), scale=MILLION),
+            duplicate_of=j.duplicate_of,
+            reward_a=paid_a.get(j.submission.author or b"", 0),
+            reward_b=paid_b.get(j.submission.author or b"", 0),
+        )
+        for j in ordered
+    )
+
+
+# --- validators ------------------------------------------------------------------------------------------------------
+
+
+def pay_validators(
+    state: Overlay,
+    context: Context,
+    task: Task,
+    judgements: list[Judgement],
+    stakes: Mapping[bytes, int],
+    pot: int,
+) -> dict[bytes, int]:
+    """Pay validators by how near they were to the consensus (A8 to A10); returns units by account."""
+    shares = {
+        judgement.tag: formulas.validator_shares(
+            judgement.kept,
+            consensus=judgement.score,
+            stakes=stakes,
+            sensitivity=context.params.distance_sensitivity,
+            stake_exponent_millionths=context.params.validator_stake_exponent_millionths,
+        )
+        for judgement in judgements
+        if judgement.score is not None
+    }
+    totals = formulas.validator_totals(shares, rewarded_count=task.spec.settings.rewarded_validators)
+    paid = split_by_key(pot, totals)
+    for address, units in paid.items():
+        purses.move(state, purses.pot_of(task.id), purses.balance_of(address), units)
+        member = require_member(state, task, address)
+        put_member(state, task.id, address, replace(member, earned_validating=member.earned_validating + units))
+    return paid
+
+
+def slash_absent(state: Overlay, context: Context, task: Task, epoch: Epoch) -> dict[bytes, int]:
+    """Slash every drawn validator without revealed scores, if it had a chance to score; returns units by account."""
+    slashed: dict[bytes, int] = {}
+    if not epoch.is_key_released or not scan_opened(state, task.id, task.epoch):
+        return slashed
+    for juror in epoch.drawn:
+        sheet = get_sheet(state, task.id, task.epoch, juror.address)
+        if sheet is None or sheet.entries is None:
+            slashed[juror.address] = slash(
+                state,
+                context,
+                task,
+                purses.stake_of(task.id, juror.address),
+                context.params.absence_slash_millionths,
+            )
+    return slashed
+
+
+# --- slashes and leftovers -------------------------------------------------------------------------------------------
+
+
+def slash(state: Overlay, context: Context, task: Task, purse: bytes, slash_millionths: int) -> int:
+    """Take a part of a bond: some of it burned, the rest for the task's coming epochs; returns the units taken."""
+    taken = fees.slash_amount(purses.get_units(state, purse), slash_millionths=slash_millionths)
+    burned, kept = fees.split_fee(taken, burn_millionths=context.params.slash_burn_millionths)
+    purses.burn(state, purse, burned)
+    purses.move(state, purse, purses.pot_of(task.id), kept)
+    return taken
+
+
+def slash_creator(state: Overlay, context: Context, task: Task) -> None:
+    """Take the deposit of a creator that withheld an epoch's key."""
+    slash(state, context, task, purses.deposit_of(task.id, task.creator), context.params.fraud_slash_millionths)
+
+
+def forfeit_deposits(state: Overlay, context: Context, task: Task, epoch: Epoch) -> None:
+    """Take the seat deposit of every seated trainer that did not claim a submission."""
+    authors = find_authors(state, task)
+    for seat in epoch.seats:
+        if seat.address not in authors:
+            slash(state, context, task, purses.deposit_of(task.id, seat.address), context.params.fraud_slash_millionths)
+
+
+def close_pots(state: Overlay, task: Task) -> None:
+    """Move what nobody has a claim to into the treasury; to the creator only if nobody ever submitted."""
+    has_submissions = any(True for _ in SUBMISSIONS.scan(state, integer_bytes(task.id)))
+    heir = purses.TREASURY if has_submissions else purses.balance_of(task.creator)
+    purses.move_all(state, purses.pot_of(task.id), heir)
+    purses.move_all(state, purses.reward_b_of(task.id), heir)
+
+
+def require_member(state: StateView, task: Task, address: bytes) -> Member:
+    """Return a member that froze into the epoch and so cannot be gone."""
+    member = get_member(state, task.id, address)
+    assert member is not None, "a seat or a draw without a member"
+    return member

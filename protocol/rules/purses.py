@@ -1,0 +1,132 @@
+"""Every unit of FML lies in exactly one purse, and moves only through this module.
+
+A purse is named by what its money is bonded to, so that each unit serves one purpose at a time. Conservation needs no
+trust in the other rules: `compute_drift` compares all purses that a block changed with what it minted and burned.
+"""
+
+from collections.abc import Iterator
+
+from protocol.codec import decode, encode
+from protocol.crypto import integer_bytes
+from protocol.errors import InsufficientFunds
+from protocol.state import Overlay, StateView, Table
+from protocol.types import Amount, Record
+
+PREFIX = b"P"
+
+
+class Supply(Record):
+    """Units ever minted, the genesis supply included, and units ever burned."""
+
+    minted: Amount
+    burned: Amount
+
+
+SUPPLY = Table(b"Y", Supply)
+
+TREASURY = b"t"
+
+
+def balance_of(address: bytes) -> bytes:
+    """Return the purse an account spends from."""
+    return b"b" + address
+
+
+def replica_bond_of(address: bytes) -> bytes:
+    """Return the purse that backs an account's voting power."""
+    return b"k" + address
+
+
+def stake_of(task: int, address: bytes) -> bytes:
+    """Return the purse of an account's stake in one role of one task."""
+    return b"s" + integer_bytes(task) + address
+
+
+def deposit_of(task: int, address: bytes) -> bytes:
+    """Return the purse of the creator's deposit, or of a trainer's seat deposit."""
+    return b"d" + integer_bytes(task) + address
+
+
+def pot_of(task: int) -> bytes:
+    """Return the purse that a task's coming epochs are paid from."""
+    return b"p" + integer_bytes(task)
+
+
+def reward_b_of(task: int) -> bytes:
+    """Return the purse in which reward B accrues until the last epoch (A15)."""
+    return b"r" + integer_bytes(task)
+
+
+def unbonding_of(release_ms: int, address: bytes) -> bytes:
+    """Return the purse of stake that an account gets back at a block time."""
+    return b"u" + integer_bytes(release_ms) + address
+
+
+def get_units(state: StateView, purse: bytes) -> int:
+    """Return what a purse holds, in base units."""
+    value = state.get(PREFIX + purse)
+    return 0 if value is None else decode(value, int)
+
+
+def move(state: Overlay, source: bytes, target: bytes, units: int) -> None:
+    """Move units between purses; raises `InsufficientFunds` when the source holds less."""
+    _take(state, source, units)
+    _put(state, target, get_units(state, target) + units)
+
+
+def move_all(state: Overlay, source: bytes, target: bytes) -> None:
+    """Empty one purse into another."""
+    move(state, source, target, get_units(state, source))
+
+
+def mint(state: Overlay, target: bytes, units: int) -> None:
+    """Create units in a purse: the genesis supply and the emission, nothing else."""
+    supply = get_supply(state)
+    SUPPLY.put(state, Supply(minted=supply.minted + units, burned=supply.burned))
+    _put(state, target, get_units(state, target) + units)
+
+
+def burn(state: Overlay, source: bytes, units: int) -> None:
+    """Destroy units of a purse; raises `InsufficientFunds` when it holds less."""
+    _take(state, source, units)
+    supply = get_supply(state)
+    SUPPLY.put(state, Supply(minted=supply.minted, burned=supply.burned + units))
+
+
+def get_supply(state: StateView) -> Supply:
+    """Return the counters of money made and destroyed."""
+    return SUPPLY.get(state) or Supply(minted=0, burned=0)
+
+
+def scan_purses(state: StateView, kind: bytes = b"") -> Iterator[tuple[bytes, int]]:
+    """Yield (purse, units) for all purses whose name starts with `kind`, sorted."""
+    for key, value in state.scan(PREFIX + kind):
+        yield key[len(PREFIX) :], decode(value, int)
+
+
+def release_unbonded(state: Overlay, now_ms: int) -> None:
+    """Pay out every unbonding purse whose time has come."""
+    for purse, _ in scan_purses(state, b"u"):
+        release_ms, address = int.from_bytes(purse[1:9], "big"), purse[9:]
+        if release_ms > now_ms:
+            break
+        move_all(state, purse, balance_of(address))
+
+
+def compute_drift(before: StateView, after: Overlay) -> int:
+    """Return units that appeared from nowhere between two states: 0, or a rule is wrong."""
+    changed = [key[len(PREFIX) :] for key in after.changes if key.startswith(PREFIX)]
+    moved = sum(get_units(after, purse) - get_units(before, purse) for purse in changed)
+    old, new = get_supply(before), get_supply(after)
+    return moved - (new.minted - old.minted) + (new.burned - old.burned)
+
+
+def _take(state: Overlay, purse: bytes, units: int) -> None:
+    held = get_units(state, purse)
+    if held < units:
+        raise InsufficientFunds(f"{units} units are needed, {held} are there", have=held, need=units)
+    _put(state, purse, held - units)
+
+
+def _put(state: Overlay, purse: bytes, units: int) -> None:
+    state.put(PREFIX + purse, encode(units) if units else None)

@@ -1,0 +1,274 @@
+"""One record per kind of transaction, and the checks that need no state.
+
+A signed transaction is an account's: it carries a nonce, a fee and an expiry height. An anonymous one enters or opens a
+submission: its proof or commitment stands in for a signature, so that nothing on the log names the author before the
+claim (white paper IV.B "Validators are kept unaware of the model origins").
+"""
+
+from enum import IntEnum
+from functools import lru_cache
+
+from protocol import crypto
+from protocol.blobs import BlobId
+from protocol.codec import decode, encode
+from protocol.errors import InvalidSignature, Malformed, OutOfBounds
+from protocol.models import MetricSpec, ModelSpec, check_metric, check_model
+from protocol.params import TaskSettings, check_task_settings
+from protocol.types import Address, Amount, Bytes32, Count, Digest, Height, Name, Record, Score, Signature
+
+# No preset of `Params.max_transaction_bytes` may exceed this; longer input is not even decoded.
+MAX_TRANSACTION_BYTES = 1024 * 1024
+
+
+class Role(IntEnum):
+    """What an account does in one task; a creator holds no other role in its own task."""
+
+    TRAINER = 1
+    VALIDATOR = 2
+
+
+class Verdict(IntEnum):
+    """What a validator says of one submission."""
+
+    SCORED = 1
+    UNFETCHABLE = 2
+    INVALID = 3
+
+
+class DatasetName(IntEnum):
+    """The two evaluation datasets of a task (white paper V.H): A for every epoch but the last, B for the last."""
+
+    A = 1
+    B = 2
+
+
+class SealedDataset(Record):
+    """An evaluation dataset as the task names it: the encrypted blob and the hash of its key."""
+
+    blob: BlobId
+    key_hash: Digest
+
+
+class TaskSpec(Record):
+    """What a creator asks for (white paper V.A). Evaluation data stays encrypted until the ledger says otherwise."""
+
+    name: Name
+    model: ModelSpec
+    metric: MetricSpec
+    dataset_a: SealedDataset
+    dataset_b: SealedDataset
+    epochs: Count
+    settings: TaskSettings
+
+
+class Transfer(Record, tag=1):
+    """Move units to another account."""
+
+    to: Address
+    units: Amount
+
+
+class CreateTask(Record, tag=2):
+    """Create a self-funded Arena task: bonds the creator's stake and deposit, pays the fee, escrows all rewards."""
+
+    spec: TaskSpec
+    stake: Amount
+    escrow: Amount
+
+
+class Join(Record, tag=3):
+    """Take a role in a task with a stake. The VRF key serves this task only; the proof shows that it is owned."""
+
+    task: Count
+    role: Role
+    stake: Amount
+    vrf_key: Bytes32
+    vrf_proof: bytes
+
+
+class Attest(Record, tag=4):
+    """A validator holds both encrypted datasets of the task."""
+
+    task: Count
+
+
+class Leave(Record, tag=5):
+    """Give up a role: at once while the task opens, else when the current epoch settles. The stake unbonds."""
+
+    task: Count
+
+
+class SealedKey(Record):
+    """A dataset key sealed to one drawn validator (`crypto.seal_key`)."""
+
+    recipient: Address
+    box: bytes
+
+
+class ReleaseKey(Record, tag=6):
+    """The creator hands out the epoch's key: A's sealed to each drawn validator, B's in clear."""
+
+    task: Count
+    epoch: Count
+    sealed: tuple[SealedKey, ...]
+    clear: Bytes32 | None
+
+
+class PublishKey(Record, tag=7):
+    """The creator publishes a key at the end of the task, so that anyone can evaluate again."""
+
+    task: Count
+    dataset: DatasetName
+    key: Bytes32
+
+
+class CommitScores(Record, tag=8):
+    """A drawn validator binds itself to its scores (`blinding.score_commitment`)."""
+
+    task: Count
+    epoch: Count
+    commitment: Digest
+
+
+class ScoreEntry(Record):
+    """A validator's word on one submission. `root` is that of the plaintext weights; both are None if unfetchable."""
+
+    tag: Bytes32
+    verdict: Verdict
+    score: Score
+    root: Digest | None
+    duplicate_of: Bytes32 | None
+
+
+class RevealScores(Record, tag=9):
+    """What was committed to: one entry per opened submission, sorted by tag."""
+
+    task: Count
+    epoch: Count
+    salt: Bytes32
+    entries: tuple[ScoreEntry, ...]
+
+
+class ClaimSubmission(Record, tag=10):
+    """Own up to a submission: a plain proof (VRF) for the same tag, after the scores were revealed."""
+
+    task: Count
+    epoch: Count
+    tag: Bytes32
+    proof: bytes
+
+
+class Submit(Record, tag=11):
+    """Enter a model anonymously: an encrypted blob under a linking tag, with a ring proof over all of that."""
+
+    task: Count
+    epoch: Count
+    ring: Digest
+    tag: Bytes32
+    blob: BlobId
+    key_commitment: Digest
+    proof: bytes
+
+
+class OpenSubmission(Record, tag=12):
+    """Reveal the key of a submission's blob, once entering has closed. Needs no proof: the commitment matches."""
+
+    task: Count
+    epoch: Count
+    tag: Bytes32
+    key: Bytes32
+
+
+Payload = (
+    Transfer
+    | CreateTask
+    | Join
+    | Attest
+    | Leave
+    | ReleaseKey
+    | PublishKey
+    | CommitScores
+    | RevealScores
+    | ClaimSubmission
+)
+AnonymousPayload = Submit | OpenSubmission
+
+
+class SignedTransaction(Record, tag=1):
+    """An act of an account. `expires` is the last height that may include it; `fee` goes half to the proposer."""
+
+    sender: Address
+    nonce: Count
+    expires: Height
+    fee: Amount
+    payload: Payload
+    signature: Signature
+
+
+class AnonymousTransaction(Record, tag=2):
+    """An act under a pseudonym: no account, no nonce, no fee; it expires with its phase."""
+
+    payload: AnonymousPayload
+
+
+Transaction = SignedTransaction | AnonymousTransaction
+
+
+def sign_transaction(
+    chain: bytes, seed: bytes, payload: Payload, *, nonce: int, expires: int, fee: int
+) -> SignedTransaction:
+    """Return the transaction signed with an account's 32-byte seed."""
+    sender = crypto.public_key(seed)
+    signature = crypto.sign(seed, "flock/transaction", chain, encode((sender, nonce, expires, fee, payload)))
+    return SignedTransaction(sender, nonce, expires, fee, payload, signature)
+
+
+@lru_cache(maxsize=4096)
+def open_transaction(chain: bytes, data: bytes) -> Transaction:
+    """Return the transaction that these bytes are, with everything checked that needs no state.
+
+    Cached, since mempool, proposal check and block see the same bytes. Raises `Malformed`, `InvalidSignature` or
+    `OutOfBounds`.
+    """
+    transaction: Transaction = decode(data, Transaction, max_bytes=MAX_TRANSACTION_BYTES)  # type: ignore[arg-type]
+    match transaction:
+        case SignedTransaction(sender, nonce, expires, fee, payload, signature):
+            crypto.verify(sender, signature, "flock/transaction", chain, encode((sender, nonce, expires, fee, payload)))
+            if not crypto.is_account_key(sender):
+                raise InvalidSignature("the sender is not an Ed25519 public key")
+    check_payload(transaction.payload)
+    return transaction
+
+
+def check_payload(payload: Payload | AnonymousPayload) -> None:
+    """Return if the payload is possible in some state; raise `OutOfBounds` or `Malformed` otherwise."""
+    match payload:
+        case Transfer(_, units) if units == 0:
+            raise OutOfBounds("a transfer moves at least one unit")
+        case CreateTask(spec, _, escrow):
+            check_spec(spec)
+            if escrow == 0:
+                raise OutOfBounds("a self-funded task needs an escrow for its rewards")
+        case RevealScores(entries=entries):
+            check_entries(entries)
+
+
+def check_spec(spec: TaskSpec) -> None:
+    """Return if a task like this can be run; raise `OutOfBounds` otherwise."""
+    if spec.dataset_a.key_hash == spec.dataset_b.key_hash or spec.dataset_a.blob.root == spec.dataset_b.blob.root:
+        raise OutOfBounds("datasets A and B must differ, in their keys too")
+    check_model(spec.model)
+    check_metric(spec.metric)
+    check_task_settings(spec.settings)
+
+
+def check_entries(entries: tuple[ScoreEntry, ...]) -> None:
+    """Return if the entries are sorted, distinct, and each says what its verdict needs; raise `Malformed` otherwise."""
+    tags = [entry.tag for entry in entries]
+    if tags != sorted(set(tags)):
+        raise Malformed("the entries are not sorted by tag and distinct")
+    for entry in entries:
+        if entry.verdict is not Verdict.SCORED and (entry.score or entry.duplicate_of is not None):
+            raise Malformed("only a scored submission has a score or an original")
+        if (entry.root is None) != (entry.verdict is Verdict.UNFETCHABLE):
+            raise Malformed("exactly an unfetchable submission has no plaintext root")
