@@ -320,6 +320,25 @@ def apply_anonymous(state: Overlay, context: Context, payload: AnonymousPayload)
             submissions.open_submission(state, context, payload)
 
 
+def check_anonymous(before: ChainState, payload: AnonymousPayload) -> None:
+    """Return if an anonymous payload could stand in the next block; raises a `ProtocolError` otherwise.
+
+    Whose block it is does not matter to these rules, so a context without a proposer serves.
+    """
+    context = Context(
+        params=before.params,
+        chain=before.chain,
+        height=before.head.height + 1,
+        time_ms=before.head.time_ms,
+        previous_time_ms=before.head.time_ms,
+        proposer=b"",
+        proposer_key=b"",
+        replicas=get_voters(before.view).current,
+        beacon=b"",
+    )
+    apply_anonymous(Overlay(before.view), context, payload)
+
+
 def _is_submit(chain: bytes, data: bytes) -> bool:
     try:
         return isinstance(open_transaction(chain, data).payload, Submit)

@@ -75,16 +75,19 @@ def judge(
     choice = formulas.majority_choice(verdicts, stakes=stakes)
     verdict = None if choice is None else Verdict(choice[0])
     scored = {v: entry.score for v, entry in entries.items() if entry.verdict is Verdict.SCORED}
-    own_removed = formulas.without_own(scored, author=submission.author)
-    kept = formulas.without_outliers(own_removed, stakes=stakes, floor_millionths=params.score_floor_millionths)
+    score, kept = formulas.judge_submission(
+        scored,
+        author=submission.author,
+        stakes=stakes,
+        floor_millionths=params.score_floor_millionths,
+        aggregation=task.spec.settings.aggregation,
+    )
     is_scored = verdict is Verdict.SCORED
     return Judgement(
         tag=tag,
         submission=submission,
         verdict=verdict,
-        score=formulas.consensus_score(kept, stakes=stakes, aggregation=task.spec.settings.aggregation)
-        if is_scored
-        else None,
+        score=score if is_scored else None,
         kept=kept if is_scored else {},
         root=formulas.majority_choice(
             {v: entry.root for v, entry in entries.items() if entry.root is not None}, stakes=stakes

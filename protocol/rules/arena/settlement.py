@@ -81,7 +81,7 @@ def weigh_authors(state: StateView, task: Task, judgements: list[Judgement]) -> 
     Nobody judged the epoch: then the claims share alike, so that stake decides; in the last epoch the mean of the
     earlier epochs' weights does, for what accrued must be paid by merit.
     """
-    scores = {j.submission.author: j.score for j in judgements if j.is_ranked() and j.submission.author and j.score}
+    scores = {j.submission.author: j.score for j in judgements if j.is_ranked()}
     if scores or any(judgement.kept for judgement in judgements):
         return formulas.rank_weights(
             {author: score for author, score in scores.items() if author is not None and score is not None},

@@ -1,0 +1,283 @@
+"""Every constant of the rules in one record, with presets MAINNET and DEVNET.
+
+Each field's type carries its bounds, so that a value outside them cannot be decoded. Ratios are millionths, times
+milliseconds, amounts base units of FML. What one daemon may choose for itself is in its configuration, not here.
+"""
+
+from enum import IntEnum
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from protocol.errors import InvalidGenesis, OutOfBounds
+from protocol.types import MAX_INTEGER, UNITS_PER_FML, Record
+
+MILLION = 1_000_000
+SECOND_MS = 1_000
+MINUTE_MS = 60 * SECOND_MS
+HOUR_MS = 60 * MINUTE_MS
+DAY_MS = 24 * HOUR_MS
+MEBIBYTE = 2**20
+GIBIBYTE = 2**30
+
+# A part of a whole, in millionths.
+Ratio = Annotated[int, Meta(ge=0, le=MILLION)]
+# The exponent of a stake, in millionths: 0 ignores the stake, 1,000,000 counts it as it is.
+Exponent = Annotated[int, Meta(ge=0, le=2 * MILLION)]
+# An amount that must not be zero, in units.
+PositiveAmount = Annotated[int, Meta(ge=1, le=MAX_INTEGER)]
+# How many ranks are paid.
+PaidRanks = Annotated[int, Meta(ge=1, le=100)]
+# The longest time a phase of a task stays open.
+PhaseMs = Annotated[int, Meta(ge=SECOND_MS, le=30 * DAY_MS)]
+# A time between messages or blocks.
+TimeoutMs = Annotated[int, Meta(ge=1, le=HOUR_MS)]
+# A time that stakes or evidence live.
+PeriodMs = Annotated[int, Meta(ge=SECOND_MS, le=365 * DAY_MS)]
+
+
+class Aggregation(IntEnum):
+    """How the validators' scores become one (formula A4): their stake-weighted mean, or their stake-weighted median."""
+
+    MEAN = 1
+    MEDIAN = 2
+
+
+class TaskSettings(Record):
+    """What a self-funded Arena task may choose within the bounds; a verified one uses `Params.task`."""
+
+    # q of A5: what each rank earns of the rank above it.
+    rank_ratio_millionths: Annotated[int, Meta(ge=1, le=MILLION)]
+    # delta of A14: the part of the trainers' reward that is paid each epoch by the ranks on dataset A.
+    reward_a_millionths: Ratio
+    # k1 and k2 of V.B: how many trainers and validators are paid.
+    rewarded_trainers: PaidRanks
+    rewarded_validators: PaidRanks
+    # IV.A.1: how an epoch's pot is divided among the roles; adds up to a million.
+    creator_share_millionths: Annotated[int, Meta(ge=0, le=MILLION // 10)]
+    trainer_share_millionths: Ratio
+    validator_share_millionths: Ratio
+    aggregation: Aggregation
+    # How long each phase of an epoch stays open at most; it closes early when every expected act was applied.
+    submit_phase_ms: PhaseMs
+    open_phase_ms: PhaseMs
+    score_phase_ms: PhaseMs
+    reveal_phase_ms: PhaseMs
+    claim_phase_ms: PhaseMs
+
+
+class Params(Record):
+    """The parameters of one chain, part of its genesis document."""
+
+    # --- AI Arena ---
+    task: TaskSettings
+    # alpha_t of A6 and alpha_v of A9. Below a million, splitting a stake over identities pays.
+    trainer_stake_exponent_millionths: Exponent
+    validator_stake_exponent_millionths: Exponent
+    # lambda_v of A9: how sharply a validator's share falls with its distance from the consensus score.
+    distance_sensitivity: Annotated[int, Meta(ge=1, le=1_000)]
+    # O1: the distance from the median that is never an outlier.
+    score_floor_millionths: Annotated[int, Meta(ge=0, le=MILLION // 10)]
+    # Mean distance of two models' outputs below which they count as copies.
+    near_duplicate_millionths: Ratio
+    # By how much a near-duplicate must beat the first of its cluster to be ranked.
+    min_improvement_millionths: Ratio
+    # Validators drawn per epoch; all of them, when there are fewer.
+    validators_per_epoch: Annotated[int, Meta(ge=3, le=64)]
+    # A16: the stake beyond which the likelihood of being drawn no longer grows.
+    max_selection_stake_units: PositiveAmount
+    # Trainers of a task: with fewer it does not open, and the ring of a submission has no more members than the most.
+    min_trainers: Annotated[int, Meta(ge=3, le=128)]
+    max_trainers: Annotated[int, Meta(ge=3, le=128)]
+    min_validators: Annotated[int, Meta(ge=3, le=64)]
+    # Validators of a task, drawn or not.
+    max_validators: Annotated[int, Meta(ge=3, le=1_024)]
+    # Epochs of a task; the last is judged on dataset B, so that one alone will not do.
+    min_epochs: Annotated[int, Meta(ge=2, le=10_000)]
+    max_epochs: Annotated[int, Meta(ge=2, le=10_000)]
+    # How long a created task waits for its roles to be filled and its validators to attest.
+    opening_phase_ms: PhaseMs
+
+    # --- stakes, deposits and fees ---
+    min_stake_creator_units: PositiveAmount
+    min_stake_trainer_units: PositiveAmount
+    min_stake_validator_units: PositiveAmount
+    min_stake_replica_units: PositiveAmount
+    # What a creator loses by fraud; returned when its task ends well.
+    creator_deposit_units: PositiveAmount
+    # What a trainer posts per epoch for its seat; returned with a valid claim.
+    seat_deposit_units: PositiveAmount
+    registration_fee_units: PositiveAmount
+    # The burned part of registration fees, of transaction fees and of slashes.
+    registration_burn_millionths: Ratio
+    fee_burn_millionths: Ratio
+    slash_burn_millionths: Ratio
+    # The part of a stake lost for an absent or unrevealed act, and of a stake or deposit for proven fraud.
+    absence_slash_millionths: Annotated[int, Meta(ge=0, le=MILLION // 2)]
+    fraud_slash_millionths: Annotated[int, Meta(ge=MILLION // 10, le=MILLION)]
+    # The least fee of a transaction.
+    fee_floor_units: PositiveAmount
+    # How long a stake stays slashable after it was released, and how old evidence may be.
+    unbonding_ms: PeriodMs
+    evidence_age_ms: PeriodMs
+
+    # --- transactions and blocks ---
+    # How many blocks ahead a transaction's expiry height may lie.
+    max_expiry_blocks: Annotated[int, Meta(ge=1, le=100_000)]
+    max_transaction_bytes: Annotated[int, Meta(ge=16 * 1024, le=MEBIBYTE)]
+    # All transactions of a block together.
+    max_block_bytes: Annotated[int, Meta(ge=64 * 1024, le=4 * MEBIBYTE)]
+    # Submissions carry no fee; so many fit into one block.
+    max_submits_per_block: Annotated[int, Meta(ge=1, le=1_000)]
+    # The largest model or dataset that a task may name.
+    max_blob_bytes: Annotated[int, Meta(ge=MEBIBYTE, le=1024 * GIBIBYTE)]
+
+    # --- consensus ---
+    # Timeouts of round 0, and what every timeout and the message delay grow by with each round.
+    propose_timeout_ms: TimeoutMs
+    prevote_timeout_ms: TimeoutMs
+    precommit_timeout_ms: TimeoutMs
+    round_growth_ms: TimeoutMs
+    # Without transactions a height starts so long after the previous block.
+    idle_block_ms: TimeoutMs
+    min_block_interval_ms: Annotated[int, Meta(ge=0, le=MINUTE_MS)]
+    # A fresh proposal's time may be off a replica's clock by the precision, and in the past by the message delay more.
+    clock_precision_ms: TimeoutMs
+    message_delay_ms: TimeoutMs
+    # A longer gap between two blocks was an outage: it shifts all open deadlines.
+    max_block_gap_ms: TimeoutMs
+
+
+def check_task_settings(settings: TaskSettings) -> None:
+    """Return if every value is within its bounds and the roles' shares add up; raise `OutOfBounds` otherwise."""
+    _check_bounds(settings, TaskSettings)
+    shares = (settings.creator_share_millionths, settings.trainer_share_millionths, settings.validator_share_millionths)
+    if sum(shares) != MILLION:
+        raise OutOfBounds(f"the shares of the roles add up to {sum(shares)} millionths, not {MILLION}")
+
+
+def check_params(params: Params) -> None:
+    """Return if every value is within its bounds and none contradicts another; raise `InvalidGenesis` otherwise."""
+    try:
+        _check_bounds(params, Params)
+        check_task_settings(params.task)
+    except OutOfBounds as error:
+        raise InvalidGenesis(error.message) from error
+    ordered = (
+        ("evidence_age_ms", params.evidence_age_ms, "unbonding_ms", params.unbonding_ms - 1),
+        ("min_trainers", params.min_trainers, "max_trainers", params.max_trainers),
+        ("min_validators", params.min_validators, "max_validators", params.max_validators),
+        ("min_epochs", params.min_epochs, "max_epochs", params.max_epochs),
+        ("max_transaction_bytes", params.max_transaction_bytes, "max_block_bytes", params.max_block_bytes),
+        ("idle_block_ms", params.idle_block_ms, "max_block_gap_ms", params.max_block_gap_ms),
+    )
+    for lower_name, lower, upper_name, upper in ordered:
+        if lower > upper:
+            raise InvalidGenesis(f"{lower_name} is too large for {upper_name}: {lower} > {upper}")
+
+
+def _check_bounds(record: Record, kind: type[Record]) -> None:
+    try:
+        msgspec.convert(msgspec.to_builtins(record), kind)
+    except msgspec.ValidationError as error:
+        raise OutOfBounds(f"a parameter leaves its bounds: {error}") from error
+
+
+MAINNET = Params(
+    task=TaskSettings(
+        rank_ratio_millionths=850_000,
+        reward_a_millionths=100_000,
+        rewarded_trainers=10,
+        rewarded_validators=10,
+        creator_share_millionths=0,
+        trainer_share_millionths=500_000,
+        validator_share_millionths=500_000,
+        aggregation=Aggregation.MEAN,
+        submit_phase_ms=20 * HOUR_MS,
+        open_phase_ms=10 * MINUTE_MS,
+        score_phase_ms=3 * HOUR_MS,
+        reveal_phase_ms=20 * MINUTE_MS,
+        claim_phase_ms=20 * MINUTE_MS,
+    ),
+    trainer_stake_exponent_millionths=MILLION,
+    validator_stake_exponent_millionths=MILLION,
+    distance_sensitivity=50,
+    score_floor_millionths=100,
+    near_duplicate_millionths=1_000,
+    min_improvement_millionths=1_000,
+    validators_per_epoch=16,
+    max_selection_stake_units=1_000_000 * UNITS_PER_FML,
+    min_trainers=3,
+    max_trainers=100,
+    min_validators=3,
+    max_validators=256,
+    min_epochs=2,
+    max_epochs=365,
+    opening_phase_ms=24 * HOUR_MS,
+    min_stake_creator_units=1_000 * UNITS_PER_FML,
+    min_stake_trainer_units=100 * UNITS_PER_FML,
+    min_stake_validator_units=100 * UNITS_PER_FML,
+    min_stake_replica_units=10_000 * UNITS_PER_FML,
+    creator_deposit_units=500 * UNITS_PER_FML,
+    seat_deposit_units=5 * UNITS_PER_FML,
+    registration_fee_units=10 * UNITS_PER_FML,
+    registration_burn_millionths=500_000,
+    fee_burn_millionths=500_000,
+    slash_burn_millionths=100_000,
+    absence_slash_millionths=50_000,
+    fraud_slash_millionths=MILLION,
+    fee_floor_units=UNITS_PER_FML // 1_000,
+    unbonding_ms=21 * DAY_MS,
+    evidence_age_ms=14 * DAY_MS,
+    max_expiry_blocks=1_000,
+    max_transaction_bytes=64 * 1024,
+    max_block_bytes=MEBIBYTE,
+    max_submits_per_block=32,
+    max_blob_bytes=20 * GIBIBYTE,
+    propose_timeout_ms=3_000,
+    prevote_timeout_ms=1_000,
+    precommit_timeout_ms=1_000,
+    round_growth_ms=500,
+    idle_block_ms=10_000,
+    min_block_interval_ms=200,
+    clock_precision_ms=500,
+    message_delay_ms=2_000,
+    max_block_gap_ms=60_000,
+)
+
+# The same rules with amounts and times that a few daemons on one machine go through in a minute.
+DEVNET = msgspec.structs.replace(
+    MAINNET,
+    task=msgspec.structs.replace(
+        MAINNET.task,
+        submit_phase_ms=60_000,
+        open_phase_ms=20_000,
+        score_phase_ms=60_000,
+        reveal_phase_ms=20_000,
+        claim_phase_ms=20_000,
+    ),
+    score_floor_millionths=10_000,
+    validators_per_epoch=8,
+    max_selection_stake_units=100_000 * UNITS_PER_FML,
+    opening_phase_ms=60_000,
+    min_stake_creator_units=100 * UNITS_PER_FML,
+    min_stake_trainer_units=10 * UNITS_PER_FML,
+    min_stake_validator_units=10 * UNITS_PER_FML,
+    min_stake_replica_units=100 * UNITS_PER_FML,
+    creator_deposit_units=50 * UNITS_PER_FML,
+    seat_deposit_units=1 * UNITS_PER_FML,
+    registration_fee_units=1 * UNITS_PER_FML,
+    unbonding_ms=30_000,
+    evidence_age_ms=20_000,
+    max_blob_bytes=1 * GIBIBYTE,
+    propose_timeout_ms=1_000,
+    prevote_timeout_ms=500,
+    precommit_timeout_ms=500,
+    round_growth_ms=250,
+    idle_block_ms=5_000,
+    min_block_interval_ms=0,
+    max_block_gap_ms=10_000,
+)
+
+PRESETS = {"mainnet": MAINNET, "devnet": DEVNET}

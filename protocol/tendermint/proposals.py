@@ -1,0 +1,57 @@
+"""The block proposals of one height: which are kept, and what was found out about their blocks. Knows no thresholds."""
+
+from collections.abc import Callable, Iterator
+
+from protocol.tendermint.events import ProposalReceived
+from protocol.tendermint.messages import Proposal
+
+
+class Proposals:
+    """Two proposals a round, so that an equivocation can be shown, and any whose block reached a quorum there.
+
+    Of rounds beyond the current one a proposer's highest is kept, and no other.
+    """
+
+    def __init__(self) -> None:
+        self._rounds: dict[int, list[ProposalReceived]] = {}
+        self._later: dict[bytes, int] = {}
+        self.verdicts: dict[bytes, bool] = {}
+
+    def add(self, received: ProposalReceived, *, current_round: int, has_quorum: Callable[[bytes], bool]) -> bool:
+        """Keep a proposal of its round's proposer; return whether it is new and kept."""
+        proposal = received.proposal
+        kept = self._rounds.get(proposal.round, [])
+        if any(known.proposal.block_id == proposal.block_id for known in kept):
+            return False
+        if len(kept) >= 2 and not has_quorum(proposal.block_id):
+            return False
+        if proposal.round > current_round and not self._make_room(proposal.replica, proposal.round):
+            return False
+        self._rounds.setdefault(proposal.round, []).append(received)
+        return True
+
+    def of_round(self, round: int) -> list[ProposalReceived]:
+        """Return the proposals of a round in the order of their arrival."""
+        return self._rounds.get(round, [])
+
+    def find(self, round: int, block_id: bytes) -> Proposal | None:
+        """Return the proposal of this block in this round, if it is held."""
+        return next((p.proposal for p in self.of_round(round) if p.proposal.block_id == block_id), None)
+
+    def enter_round(self, round: int) -> None:
+        """Keep all proposals up to this round from now on."""
+        self._later = {replica: later for replica, later in self._later.items() if later > round}
+
+    def block_ids(self) -> Iterator[bytes]:
+        """Yield the id of every block that a kept proposal names."""
+        for received in self._rounds.values():
+            yield from (entry.proposal.block_id for entry in received)
+
+    def _make_room(self, replica: bytes, round: int) -> bool:
+        known = self._later.get(replica)
+        if known is not None and known > round:
+            return False
+        if known is not None and known < round:
+            self._rounds.pop(known, None)
+        self._later[replica] = round
+        return True

@@ -1,0 +1,237 @@
+"""A verifiable random function over ristretto255, and its ring form: the pseudonyms of blind submissions.
+
+Plain form: the ECVRF construction of RFC 9381 over ristretto255 (RFC 9496), whose prime order leaves no cofactor. With
+key x, P = xG, input alpha, and h the group element that alpha hashes to, the **tag** is xh, and a proof shows
+log_G P = log_h tag. Ring form: LSAG (Liu, Wei, Wong 2004), the same tag with a proof that its key is one of a ring.
+So a key has one pseudonym per input, and a plain proof of the same tag claims it later. `ad` is bound by both: whoever
+shows a proof says what for. Inputs, contexts and nonces are the caller's; nothing here draws randomness.
+
+    plain proof   tag (32) | c (32) | s (32)
+    ring proof    tag (32) | c_1 (32) | s_1 .. s_n (32 each), the ring sorted
+    challenge     H(domain, P or ring digest, alpha, tag, ad, U, V), every part behind its length
+
+libsodium's answers to bad input are zeros, exceptions or silence, by function. So everything from outside is checked
+before it is multiplied: exact lengths, canonical scalars and points, neither zero nor the identity.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+
+import rbcl
+
+from protocol.crypto import hash_parts, join_parts
+from protocol.errors import InvalidProof
+
+SECRET_BYTES = 32
+PUBLIC_BYTES = 32
+TAG_BYTES = 32
+OUTPUT_BYTES = 32
+RANDOMNESS_BYTES = 32
+PROOF_BYTES = 96
+# A ring proof costs four multiplications a member to check.
+MAX_RING_SIZE = 128
+
+GROUP_ORDER = 2**252 + 27742317777372353535851937790883648493
+_ELEMENT_BYTES = 32
+_IDENTITY = bytes(_ELEMENT_BYTES)
+
+
+def ring_proof_bytes(size: int) -> int:
+    """Return the exact length of a proof over a ring of `size` keys."""
+    return _ELEMENT_BYTES * (2 + size)
+
+
+# --- keys, tags and outputs ------------------------------------------------------------------------------------------
+
+
+def key_from_seed(seed: bytes) -> bytes:
+    """Return the secret key, a scalar of 32 bytes, that a seed of 32 bytes stands for."""
+    assert len(seed) == SECRET_BYTES, "a seed has 32 bytes"
+    return _hash_to_scalar("flock/vrf/key", seed)
+
+
+def public(secret: bytes) -> bytes:
+    """Return the public key (32 bytes) of a secret key."""
+    return _multiply_base(secret)
+
+
+def is_public_key(key: bytes) -> bool:
+    """Return whether bytes are a canonical group element other than the identity."""
+    return _is_element(key)
+
+
+def tag(secret: bytes, alpha: bytes) -> bytes:
+    """Return the key's pseudonym (32 bytes) for an input; equal in the plain and in the ring form."""
+    return _multiply(secret, _hash_to_group(alpha))
+
+
+def output(tag: bytes) -> bytes:
+    """Return the 32 pseudorandom bytes that a verified tag stands for."""
+    return hash_parts("flock/vrf/output", tag)
+
+
+def ring_digest(ring: Iterable[bytes]) -> bytes:
+    """Return what names a set of distinct public keys, in whatever order they come. Raises `InvalidProof`."""
+    return hash_parts("flock/vrf/ring", *_canonical_ring(ring))
+
+
+# --- plain form ------------------------------------------------------------------------------------------------------
+
+
+def prove(secret: bytes, *, alpha: bytes, ad: bytes, randomness: bytes) -> bytes:
+    """Return the proof (96 bytes) of the key's tag for `alpha`, bound to `ad`.
+
+    `randomness` is 32 fresh bytes: two proofs of one input with one nonce would reveal the key, so the nonce is hedged,
+    a hash of secret, randomness and message.
+    """
+    key, base = public(secret), _hash_to_group(alpha)
+    linking_tag = _multiply(secret, base)
+    message = (key, alpha, linking_tag, ad)
+    nonce = _nonce("flock/vrf/nonce", secret, randomness, *message)
+    challenge = _hash_to_scalar("flock/vrf/challenge", *message, _multiply_base(nonce), _multiply(nonce, base))
+    return linking_tag + challenge + _respond(nonce, challenge, secret)
+
+
+def verify(public: bytes, *, alpha: bytes, ad: bytes, proof: bytes) -> bytes:
+    """Return the tag if the proof shows that it is the key's for `alpha`, bound to `ad`.
+
+    Raises `InvalidProof` for anything else, whatever the bytes are.
+    """
+    if not _is_element(public):
+        raise InvalidProof("the public key is not a group element")
+    linking_tag, challenge, response = _split_proof(proof, PROOF_BYTES)
+    base = _hash_to_group(alpha)
+    left = _combine(response, None, challenge, public)
+    right = _combine(response, base, challenge, linking_tag)
+    if challenge != _hash_to_scalar("flock/vrf/challenge", public, alpha, linking_tag, ad, left, right):
+        raise InvalidProof("the proof does not belong to this key, input and context")
+    return linking_tag
+
+
+# --- ring form -------------------------------------------------------------------------------------------------------
+
+
+def prove_ring(secret: bytes, *, ring: Iterable[bytes], alpha: bytes, ad: bytes, randomness: bytes) -> bytes:
+    """Return a proof that the tag for `alpha` is one of the ring's, bound to `ad`, without saying whose.
+
+    The ring must hold the key's public key. `randomness` is 32 fresh bytes, hedged as in `prove`. Raises `InvalidProof`
+    for a ring that no proof can be made for.
+    """
+    keys, own_key, base = _canonical_ring(ring), public(secret), _hash_to_group(alpha)
+    assert own_key in keys, "the ring does not hold the key's public key"
+    linking_tag, size, own = _multiply(secret, base), len(keys), keys.index(own_key)
+    message = (hash_parts("flock/vrf/ring", *keys), alpha, linking_tag, ad)
+    responses = [
+        _nonce("flock/vrf/ring/nonce", secret, randomness, *message, index.to_bytes(4, "big")) for index in range(size)
+    ]
+    nonce = responses[own]
+    challenges = [b""] * size
+    left, right = _multiply_base(nonce), _multiply(nonce, base)
+    for step in range(1, size + 1):
+        index = (own + step) % size
+        challenges[index] = _hash_to_scalar("flock/vrf/ring/challenge", *message, left, right)
+        left = _combine(responses[index], None, challenges[index], keys[index])
+        right = _combine(responses[index], base, challenges[index], linking_tag)
+    responses[own] = _respond(nonce, challenges[own], secret)
+    return linking_tag + challenges[0] + b"".join(responses)
+
+
+def verify_ring(ring: Iterable[bytes], *, alpha: bytes, ad: bytes, proof: bytes) -> bytes:
+    """Return the tag if the proof shows that it is that of one of the ring's keys for `alpha`, bound to `ad`.
+
+    Raises `InvalidProof` for anything else, whatever the bytes are; also for a ring with a key that is no group
+    element, with a key twice, with none, or with more than 128.
+    """
+    keys = _canonical_ring(ring)
+    linking_tag, first, *responses = _split_proof(proof, ring_proof_bytes(len(keys)))
+    base = _hash_to_group(alpha)
+    message = (hash_parts("flock/vrf/ring", *keys), alpha, linking_tag, ad)
+    challenge = first
+    for key, response in zip(keys, responses, strict=True):
+        left = _combine(response, None, challenge, key)
+        right = _combine(response, base, challenge, linking_tag)
+        challenge = _hash_to_scalar("flock/vrf/ring/challenge", *message, left, right)
+    if challenge != first:
+        raise InvalidProof("the proof does not belong to this ring, input and context")
+    return linking_tag
+
+
+# --- what comes from outside -----------------------------------------------------------------------------------------
+
+
+def _canonical_ring(ring: Iterable[bytes]) -> list[bytes]:
+    keys = sorted(ring)
+    if not 1 <= len(keys) <= MAX_RING_SIZE:
+        raise InvalidProof(f"a ring of {len(keys)} keys; 1 to {MAX_RING_SIZE} are allowed")
+    if len(set(keys)) != len(keys):
+        raise InvalidProof("a key stands twice in the ring")
+    if not all(map(_is_element, keys)):
+        raise InvalidProof("a key of the ring is not a group element")
+    return keys
+
+
+def _split_proof(proof: bytes, length: int) -> Sequence[bytes]:
+    if len(proof) != length:
+        raise InvalidProof(f"the proof has {len(proof)} bytes, {length} are needed")
+    linking_tag, *scalars = (proof[start : start + _ELEMENT_BYTES] for start in range(0, length, _ELEMENT_BYTES))
+    if not _is_element(linking_tag):
+        raise InvalidProof("the tag is not a group element")
+    if not all(map(_is_scalar, scalars)):
+        raise InvalidProof("a scalar of the proof is zero or not canonical")
+    return linking_tag, *scalars
+
+
+def _is_element(point: bytes) -> bool:
+    return (
+        len(point) == _ELEMENT_BYTES
+        and point != _IDENTITY
+        and bool(rbcl.crypto_core_ristretto255_is_valid_point(point))
+    )
+
+
+def _is_scalar(scalar: bytes) -> bool:
+    return len(scalar) == _ELEMENT_BYTES and 0 < int.from_bytes(scalar, "little") < GROUP_ORDER
+
+
+# --- the group; every argument was checked or computed here ----------------------------------------------------------
+
+
+def _hash_to_group(alpha: bytes) -> bytes:
+    return bytes(rbcl.crypto_core_ristretto255_from_hash(_wide_hash("flock/vrf/group", alpha)))
+
+
+def _hash_to_scalar(domain: str, *parts: bytes) -> bytes:
+    scalar = bytes(rbcl.crypto_core_ristretto255_scalar_reduce(_wide_hash(domain, *parts)))
+    assert scalar != _IDENTITY, "a hash is zero with probability 2^-252"
+    return scalar
+
+
+def _wide_hash(domain: str, *parts: bytes) -> bytes:
+    return hashlib.sha512(join_parts(domain, parts)).digest()
+
+
+def _nonce(domain: str, secret: bytes, randomness: bytes, *message: bytes) -> bytes:
+    assert len(randomness) == RANDOMNESS_BYTES, "a nonce needs 32 bytes of randomness"
+    return _hash_to_scalar(domain, secret, randomness, *message)
+
+
+def _respond(nonce: bytes, challenge: bytes, secret: bytes) -> bytes:
+    """Return nonce - challenge * secret; zero with probability 2^-252."""
+    product = rbcl.crypto_core_ristretto255_scalar_mul(challenge, secret)
+    return bytes(rbcl.crypto_core_ristretto255_scalar_sub(nonce, product))
+
+
+def _combine(response: bytes, base: bytes | None, challenge: bytes, element: bytes) -> bytes:
+    """Return response * base + challenge * element; `base` None is the generator."""
+    first = _multiply_base(response) if base is None else _multiply(response, base)
+    return bytes(rbcl.crypto_core_ristretto255_add(first, _multiply(challenge, element)))
+
+
+def _multiply_base(scalar: bytes) -> bytes:
+    assert _is_scalar(scalar), "only canonical scalars are multiplied"
+    return bytes(rbcl.crypto_scalarmult_ristretto255_base(scalar))
+
+
+def _multiply(scalar: bytes, point: bytes) -> bytes:
+    assert _is_scalar(scalar), "only canonical scalars are multiplied"
+    return bytes(rbcl.crypto_scalarmult_ristretto255(scalar, point))
