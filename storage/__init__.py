@@ -1,3 +1,3 @@
-"""Makes protocol records durable: LevelDB, the write-ahead log and content-addressed files. Knows records, never rules."""
+"""Makes protocol records durable: LevelDB, the write-ahead log, content-addressed files. Knows records, never rules."""
 
 DISTRIBUTION = "flocknode"
