@@ -1,0 +1,182 @@
+"""What the learning worker can be asked, what it answers, and the frames that both travel in. No torch here.
+
+A frame is 4 bytes of length, big endian, then canonical MessagePack. `flocknode.worker` is the side that asks,
+`flocknode.learning` the side that answers.
+"""
+
+from collections.abc import Callable
+from typing import Annotated, Any, cast
+
+from msgspec import Meta
+
+from protocol.codec import decode, encode
+from protocol.models import MetricSpec, MetricValue, ModelSpec
+from protocol.transactions import ScoreEntry
+from protocol.types import Bytes32, Count, Name, Record, Score
+
+FRAME_LENGTH_BYTES = 4
+MAX_FRAME_BYTES = 8 * 1024 * 1024
+MAX_SUBMISSIONS = 2048
+MAX_PARTS = 64
+MAX_REASON_CHARACTERS = 500
+
+FilePath = Annotated[str, Meta(min_length=1, max_length=1024)]
+Reason = Annotated[str, Meta(max_length=MAX_REASON_CHARACTERS)]
+Seed = Annotated[int, Meta(ge=0, le=2**32 - 1)]
+# Becomes a file's name, so it can hold no path.
+PartName = Annotated[str, Meta(pattern=r"\A[a-z0-9_-]{1,32}\Z")]
+DatasetName = Annotated[str, Meta(pattern=r"\A(digits|diabetes)\Z")]
+ProgressReport = Callable[[int, int], None]
+
+
+# --- jobs and their results ------------------------------------------------------------------------------------------
+
+
+class DatasetPart(Record):
+    """One part of a split; it gets rows in proportion to its weight."""
+
+    name: PartName
+    weight: Annotated[int, Meta(ge=1, le=10**6)]
+
+
+class SplitDataset(Record, tag=1):
+    """Cut a public dataset into one file per part, which together hold every row once; `directory` is made."""
+
+    name: DatasetName
+    seed: Seed
+    parts: Annotated[tuple[DatasetPart, ...], Meta(min_length=1, max_length=MAX_PARTS)]
+    directory: FilePath
+
+
+class DatasetFile(Record):
+    """The file of one part."""
+
+    part: PartName
+    path: FilePath
+    rows: Count
+
+
+class DatasetSplit(Record, tag=11):
+    """The result of `SplitDataset`, in the order of its parts."""
+
+    files: tuple[DatasetFile, ...]
+
+
+class TrainSettings(Record):
+    """Plain gradient descent: passes over the data, step size, rows per step, and the seed of start and order."""
+
+    passes: Annotated[int, Meta(ge=1, le=100_000)]
+    learning_rate_millionths: Annotated[int, Meta(ge=1, le=10**9)]
+    batch_size: Annotated[int, Meta(ge=1, le=2**24)]
+    seed: Seed
+
+
+class Train(Record, tag=2):
+    """Train a model on a dataset file and write its weights to `output`; starts from the weights `initial` if given."""
+
+    model: ModelSpec
+    dataset: FilePath
+    settings: TrainSettings
+    output: FilePath
+    initial: FilePath | None
+
+
+class Trained(Record, tag=12):
+    """The result of `Train`, measured on the training data: accuracy on classes, R^2 on real values."""
+
+    rows: Count
+    loss_millionths: MetricValue
+    metric: Name
+    metric_millionths: MetricValue
+
+
+class Submitted(Record):
+    """One model to judge: its pseudonym, and its weights in clear."""
+
+    tag: Bytes32
+    path: FilePath
+
+
+class Evaluate(Record, tag=3):
+    """Judge submissions on a dataset file, in the order in which they were submitted.
+
+    Two models whose outputs differ by less than `near_duplicate_millionths` on average count as one; 0 leaves only
+    exact copies.
+    """
+
+    model: ModelSpec
+    metric: MetricSpec
+    dataset: FilePath
+    submissions: Annotated[tuple[Submitted, ...], Meta(max_length=MAX_SUBMISSIONS)]
+    near_duplicate_millionths: Score
+
+
+class Assessment(Record):
+    """A validator's word on one submission, and for people the reason when it is invalid."""
+
+    entry: ScoreEntry
+    reason: Reason
+
+
+class Evaluated(Record, tag=13):
+    """The result of `Evaluate`, in the order of its submissions."""
+
+    assessments: tuple[Assessment, ...]
+
+
+Job = SplitDataset | Train | Evaluate
+Result = DatasetSplit | Trained | Evaluated
+
+
+# --- frames ----------------------------------------------------------------------------------------------------------
+
+
+class Hello(Record, tag=21):
+    """The child runs and takes jobs."""
+
+
+class Progress(Record, tag=22):
+    """How far a job is; what is counted depends on the job: parts, passes, submissions."""
+
+    done: Count
+    total: Count
+
+
+class Failed(Record, tag=23):
+    """The job cannot be done; the child goes on."""
+
+    reason: Reason
+
+
+FromWorker = Hello | Progress | Failed | DatasetSplit | Trained | Evaluated
+
+
+def encode_frame(message: Job | FromWorker) -> bytes:
+    """Return a message as a frame; asserts that it is not too long."""
+    body = encode(message)
+    assert len(body) <= MAX_FRAME_BYTES, f"a frame of {len(body)} bytes"
+    return len(body).to_bytes(FRAME_LENGTH_BYTES, "big") + body
+
+
+def frame_length(header: bytes) -> int:
+    """Return how many bytes follow a frame's header; asserts that they are not too many."""
+    length = int.from_bytes(header, "big")
+    assert length <= MAX_FRAME_BYTES, f"a frame of {length} bytes"
+    return length
+
+
+def decode_job(body: bytes) -> Job:
+    """Return the job in a frame's body; raise `Malformed` for one that leaves its bounds."""
+    job: Job = decode(body, cast(Any, Job), max_bytes=MAX_FRAME_BYTES)
+    return job
+
+
+def decode_answer(body: bytes) -> FromWorker:
+    """Return what the child says in a frame's body."""
+    answer: FromWorker = decode(body, cast(Any, FromWorker), max_bytes=MAX_FRAME_BYTES)
+    return answer
+
+
+def shorten(reason: str) -> str:
+    """Return a reason that fits into a frame and a log line."""
+    return reason if len(reason) <= MAX_REASON_CHARACTERS else reason[: MAX_REASON_CHARACTERS - 3] + "..."

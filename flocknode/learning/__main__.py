@@ -1,0 +1,5 @@
+"""`python -m flocknode.learning`: what `flocknode.worker.Worker` starts."""
+
+from flocknode.learning.child import main
+
+main()

@@ -1,0 +1,72 @@
+"""Dataset files: safetensors with `features` and `targets`, checked on load like weights are.
+
+`features` is float32 [n, d]; `targets` is int64 [n] for classes or float32 [n, k] for real values, and so decides which
+loss and which metrics apply.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from flocknode.learning.errors import LearningError, UnusableFile
+from flocknode.learning.tensors import TensorInfo, load_tensors, read_header, save_tensors
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """n rows of features with their targets, on one device."""
+
+    features: Tensor
+    targets: Tensor
+
+    @property
+    def rows(self) -> int:
+        """The number of samples."""
+        return len(self.features)
+
+    @property
+    def is_classes(self) -> bool:
+        """Whether the targets are numbers of classes; real values otherwise."""
+        return self.targets.dtype == torch.int64
+
+
+def load_dataset(path: Path, device: torch.device) -> Dataset:
+    """Return the dataset of a file; raise `UnusableFile` unless it follows the schema of this module."""
+    header = read_header(path)
+    if set(header) != {"features", "targets"}:
+        raise UnusableFile(f"a dataset has the tensors features and targets, not {', '.join(sorted(header))}")
+    _check_schema(header["features"], header["targets"])
+    tensors = load_tensors(path, header)
+    dataset = Dataset(tensors["features"].to(device), tensors["targets"].to(device))
+    if dataset.is_classes and int(dataset.targets.min()) < 0:
+        raise UnusableFile("a class has a negative number")
+    return dataset
+
+
+def save_dataset(features: Tensor, targets: Tensor, path: Path) -> None:
+    """Write a dataset file in canonical form."""
+    save_tensors({"features": features, "targets": targets}, path)
+
+
+def check_fit(module: nn.Module, dataset: Dataset) -> None:
+    """Return if the module takes the dataset's features and speaks of its targets; raise `LearningError` otherwise."""
+    try:
+        with torch.inference_mode():
+            outputs = module(dataset.features[:1])
+    except RuntimeError as error:
+        raise LearningError(f"the model does not take the dataset's {dataset.features.shape[1]} features") from error
+    needed = int(dataset.targets.max()) + 1 if dataset.is_classes else dataset.targets.shape[1]
+    given = outputs.shape[1]
+    if given < needed or (given > needed and not dataset.is_classes):
+        raise LearningError(f"the model has {given} outputs, the dataset's targets need {needed}")
+
+
+def _check_schema(features: TensorInfo, targets: TensorInfo) -> None:
+    if features.dtype != "F32" or len(features.shape) != 2 or 0 in features.shape:
+        raise UnusableFile(f"features are {features.dtype} {list(features.shape)}, not F32 [n, d]")
+    if (targets.dtype, len(targets.shape)) not in (("I64", 1), ("F32", 2)) or 0 in targets.shape:
+        raise UnusableFile(f"targets are {targets.dtype} {list(targets.shape)}, not I64 [n] or F32 [n, k]")
+    if targets.shape[0] != features.shape[0]:
+        raise UnusableFile(f"{features.shape[0]} rows of features, {targets.shape[0]} of targets")

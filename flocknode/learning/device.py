@@ -1,0 +1,18 @@
+"""Where tensors live, and how torch is made to give the same answer twice."""
+
+import os
+
+import torch
+
+
+def prepare_torch() -> None:
+    """Make torch deterministic and one-threaded in this process: consensus comes first on the processor."""
+    # Without it, products on CUDA are not deterministic, and torch refuses them.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    torch.set_num_threads(1)
+
+
+def get_device() -> torch.device:
+    """Return the accelerator when there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

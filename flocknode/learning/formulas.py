@@ -1,0 +1,75 @@
+"""The white paper's equations of learning (V.C, V.D; tags A1 A2 A3), and the metrics of regression.
+
+Shapes: outputs [n, k]; targets int64 [n] for classes, float32 [n, k] for real values.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+MILLION = 1_000_000
+MAX_MILLIONTHS = 10**12
+
+
+def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+    """A1 (V.C): L = 1/N sum l(f(x_i), y_i), with l the cross-entropy on classes, the squared error on real values."""
+    if targets.dtype == torch.int64:
+        return functional.cross_entropy(outputs, targets)
+    return functional.mse_loss(outputs, targets)
+
+
+def gradient_step(module: nn.Module, learning_rate: float) -> None:
+    """A2 (V.C): theta_new = theta_old - eta grad L, for the gradients that the last backward pass left; clears them."""
+    with torch.no_grad():
+        for parameter in module.parameters():
+            if parameter.grad is not None:
+                parameter.sub_(parameter.grad, alpha=learning_rate)
+                parameter.grad = None
+
+
+def accuracy(outputs: Tensor, targets: Tensor) -> int:
+    """A3 (V.D): the share of rows whose largest output is the target's, in millionths, rounded down. Exact."""
+    correct = int((outputs.argmax(dim=1) == targets).sum())
+    return correct * MILLION // len(targets)
+
+
+def mean_squared_error(outputs: Tensor, targets: Tensor) -> int:
+    """Return the mean of (f(x_i) - y_i)^2 in millionths."""
+    return to_millionths(float((outputs.double() - targets.double()).square().mean()))
+
+
+def r_squared(outputs: Tensor, targets: Tensor) -> int:
+    """Return R^2 = 1 - residual / total variance in millionths, the mean over the columns of the targets.
+
+    A column without variance counts 1 when it is met exactly and 0 otherwise, as in scikit-learn.
+    """
+    wanted = targets.double()
+    residual = (outputs.double() - wanted).square().sum(dim=0)
+    total = (wanted - wanted.mean(dim=0)).square().sum(dim=0)
+    explained = torch.where(total > 0, 1 - residual / total, (residual == 0).double())
+    return to_millionths(float(explained.mean()))
+
+
+def to_millionths(value: float) -> int:
+    """Return a finite value in millionths, rounded to nearest and clipped to what a metric's bounds can express."""
+    return round(min(max(value * MILLION, -MAX_MILLIONTHS), MAX_MILLIONTHS))
+
+
+def to_comparable(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Return outputs in a form in which the same model looks the same, however its author disguised it.
+
+    On classes only differences between a row's outputs matter, and their common scale changes no prediction: rows are
+    centred and the whole divided by its root mean square. Real outputs are measured in deviations of the targets.
+    """
+    values = outputs.double()
+    if targets.dtype == torch.int64:
+        values = values - values.mean(dim=1, keepdim=True)
+        scale = values.square().mean().sqrt()
+    else:
+        scale = targets.double().std(dim=0, correction=0)
+    return values / torch.where(scale > 0, scale, 1.0)
+
+
+def output_distance(first: Tensor, second: Tensor) -> float:
+    """Return the mean absolute difference of two models' comparable outputs on the same rows."""
+    return float((first - second).abs().mean())

@@ -1,0 +1,239 @@
+"""The learning worker's process, seen from the node: started, asked, cancelled and mourned here.
+
+One warm child, `python -m flocknode.learning`, spoken to over pipes. A job is cancelled by killing the child, since a
+cancelled write leaves half a frame; a child that dies fails its job with the reason, and the next job starts another.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import overload
+
+import trio
+
+from flocknode.errors import FlocknodeError
+from flocknode.jobs import (
+    FRAME_LENGTH_BYTES,
+    DatasetSplit,
+    Evaluate,
+    Evaluated,
+    Failed,
+    FromWorker,
+    Hello,
+    Job,
+    Progress,
+    Result,
+    SplitDataset,
+    Train,
+    Trained,
+    decode_answer,
+    encode_frame,
+    frame_length,
+    shorten,
+)
+
+MAX_WAITING_JOBS = 16
+HELLO_TIMEOUT_S = 30
+DEATH_TIMEOUT_S = 1
+MAX_LOG_BYTES = 1024 * 1024
+LAST_WORDS_BYTES = 4096
+DEFAULT_MEMORY_BYTES = 8 * 1024**3
+
+
+class JobFailed(FlocknodeError):
+    """A job did not come to its result; the message says why. The worker can take the next one."""
+
+    number = 130
+
+
+class _ChildDied(Exception):
+    """The pipe to the child ended."""
+
+
+class _Child:
+    """The running process and its pipes."""
+
+    def __init__(self, log: Path, memory_bytes: int) -> None:
+        command = [sys.executable, "-P", "-m", "flocknode.learning"]
+        arguments = ["--parent", str(os.getpid()), "--memory-bytes", str(memory_bytes)]
+        with log.open("ab") as stderr:
+            # Not trio's own: it starts processes from a helper thread, and the child dies with the thread that made it.
+            self.process = subprocess.Popen(
+                [*command, *arguments],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                env=_child_environment(log.parent),
+                process_group=0,
+                bufsize=0,
+            )
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.requests = trio.lowlevel.FdStream(os.dup(self.process.stdin.fileno()))
+        self.answers = trio.lowlevel.FdStream(os.dup(self.process.stdout.fileno()))
+        self.process.stdin.close()
+        self.process.stdout.close()
+
+    async def send(self, job: Job) -> None:
+        try:
+            await self.requests.send_all(encode_frame(job))
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise _ChildDied from error
+
+    async def receive(self) -> FromWorker:
+        length = frame_length(await self._receive_exactly(FRAME_LENGTH_BYTES))
+        return decode_answer(await self._receive_exactly(length))
+
+    async def _receive_exactly(self, length: int) -> bytes:
+        data = bytearray()
+        while len(data) < length:
+            try:
+                piece = await self.answers.receive_some(length - len(data))
+            except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+                raise _ChildDied from error
+            if not piece:
+                raise _ChildDied
+            data += piece
+        return bytes(data)
+
+    async def wait(self) -> int:
+        """Return the exit status of a process that closed its pipe; it is killed if that does not end it soon."""
+        try:
+            return await trio.to_thread.run_sync(self.process.wait, DEATH_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            return await trio.to_thread.run_sync(self.process.wait)
+
+    async def kill(self) -> None:
+        """Kill the process, reap it, close the pipes."""
+        with trio.CancelScope(shield=True):
+            self.process.kill()
+            await trio.to_thread.run_sync(self.process.wait)
+            await self.requests.aclose()
+            await self.answers.aclose()
+
+
+class Worker:
+    """The parent's side: one child, started when it is needed, one job at a time, the others waiting in line."""
+
+    def __init__(self, scratch: Path, *, memory_bytes: int = DEFAULT_MEMORY_BYTES) -> None:
+        """Keep the child's log and temporary files in `scratch`; the child may write `memory_bytes` of memory."""
+        self._log = scratch / "worker.log"
+        self._memory_bytes = memory_bytes
+        self._child: _Child | None = None
+        self._turn = trio.Lock()
+        self._waiting = 0
+        self._is_stopped = False
+
+    @property
+    def pid(self) -> int | None:
+        """The child's process id while there is one."""
+        return self._child.process.pid if self._child else None
+
+    async def start(self) -> None:
+        """Start the child if there is none, and return at its hello; it imports torch after that, by itself.
+
+        Raises `JobFailed` when it does not come up.
+        """
+        async with self._turn:
+            await self._get_child()
+
+    @overload
+    async def run(self, job: SplitDataset, on_progress: Callable[[Progress], None] | None = None) -> DatasetSplit: ...
+
+    @overload
+    async def run(self, job: Train, on_progress: Callable[[Progress], None] | None = None) -> Trained: ...
+
+    @overload
+    async def run(self, job: Evaluate, on_progress: Callable[[Progress], None] | None = None) -> Evaluated: ...
+
+    async def run(self, job: Job, on_progress: Callable[[Progress], None] | None = None) -> Result:
+        """Return the job's result; raise `JobFailed` if there is none. Cancelling kills the child.
+
+        How long it may take is the caller's to say, with a cancel scope.
+        """
+        if self._waiting >= MAX_WAITING_JOBS:
+            raise JobFailed(f"{MAX_WAITING_JOBS} jobs are waiting already")
+        self._waiting += 1
+        try:
+            async with self._turn:
+                return await self._perform(job, on_progress or (lambda progress: None))
+        finally:
+            self._waiting -= 1
+
+    async def stop(self) -> None:
+        """Kill the child for good; the job that runs fails, and so do those that wait."""
+        self._is_stopped = True
+        await self._kill()
+
+    async def _perform(self, job: Job, on_progress: Callable[[Progress], None]) -> Result:
+        child = await self._get_child()
+        self._shorten_log()
+        answer: FromWorker | None = None
+        try:
+            await child.send(job)
+            while isinstance(answer := await child.receive(), Progress):
+                on_progress(answer)
+        except _ChildDied as error:
+            raise JobFailed(await self._describe_death(child)) from error
+        finally:
+            if answer is None or isinstance(answer, Progress):
+                await self._kill()
+        if isinstance(answer, Failed):
+            raise JobFailed(answer.reason)
+        assert not isinstance(answer, Hello), "the worker says hello once"
+        return answer
+
+    async def _get_child(self) -> _Child:
+        if self._is_stopped:
+            raise JobFailed("the learning worker was stopped")
+        if self._child is not None and self._child.process.poll() is not None:
+            # It died while it had nothing to do: no job's fault.
+            await self._kill()
+        if self._child is None:
+            await self._start_child()
+        assert self._child is not None
+        return self._child
+
+    async def _start_child(self) -> None:
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        self._child = child = _Child(self._log, self._memory_bytes)
+        is_ready = False
+        try:
+            with trio.fail_after(HELLO_TIMEOUT_S):
+                is_ready = isinstance(await child.receive(), Hello)
+        except trio.TooSlowError as error:
+            raise JobFailed(f"the learning worker did not come up within {HELLO_TIMEOUT_S} s") from error
+        except _ChildDied as error:
+            raise JobFailed(await self._describe_death(child)) from error
+        finally:
+            if not is_ready:
+                await self._kill()
+
+    async def _kill(self) -> None:
+        child, self._child = self._child, None
+        if child is not None:
+            await child.kill()
+
+    async def _describe_death(self, child: _Child) -> str:
+        status = await child.wait()
+        with self._log.open("rb") as log:
+            log.seek(max(0, self._log.stat().st_size - LAST_WORDS_BYTES))
+            lines = log.read().decode(errors="replace").split("\n")
+        last = next((line for line in reversed(lines) if line.strip()), "none")
+        return shorten(f"the learning worker ended with status {status}; its last word: {last}")
+
+    def _shorten_log(self) -> None:
+        # The child appends, so what it prints next begins the file anew.
+        if self._log.stat().st_size > MAX_LOG_BYTES:
+            os.truncate(self._log, 0)
+
+
+def _child_environment(scratch: Path) -> dict[str, str]:
+    # The same packages as here, whatever the working directory is; one thread in every library.
+    root = str(Path(__file__).resolve().parent.parent)
+    path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+    return {**os.environ, **threads, "PYTHONPATH": path, "TMPDIR": str(scratch)}
