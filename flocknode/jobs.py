@@ -90,6 +90,20 @@ class Trained(Record, tag=12):
     metric_millionths: MetricValue
 
 
+class Canonicalise(Record, tag=4):
+    """Check a weights file against the declared architecture and write its canonical form."""
+
+    model: ModelSpec
+    source: FilePath
+    output: FilePath
+
+
+class Canonicalised(Record, tag=14):
+    """The result of `Canonicalise`."""
+
+    output: FilePath
+
+
 class Submitted(Record):
     """One model to judge: its pseudonym, and its weights in clear."""
 
@@ -124,8 +138,8 @@ class Evaluated(Record, tag=13):
     assessments: tuple[Assessment, ...]
 
 
-Job = SplitDataset | Train | Evaluate
-Result = DatasetSplit | Trained | Evaluated
+Job = SplitDataset | Train | Evaluate | Canonicalise
+Result = DatasetSplit | Trained | Evaluated | Canonicalised
 
 
 # --- frames ----------------------------------------------------------------------------------------------------------
@@ -148,7 +162,7 @@ class Failed(Record, tag=23):
     reason: Reason
 
 
-FromWorker = Hello | Progress | Failed | DatasetSplit | Trained | Evaluated
+FromWorker = Hello | Progress | Failed | Result
 
 
 def encode_frame(message: Job | FromWorker) -> bytes:

@@ -16,6 +16,8 @@ import trio
 from flocknode.errors import FlocknodeError
 from flocknode.jobs import (
     FRAME_LENGTH_BYTES,
+    Canonicalise,
+    Canonicalised,
     DatasetSplit,
     Evaluate,
     Evaluated,
@@ -148,6 +150,9 @@ class Worker:
 
     @overload
     async def run(self, job: Evaluate, on_progress: Callable[[Progress], None] | None = None) -> Evaluated: ...
+
+    @overload
+    async def run(self, job: Canonicalise, on_progress: Callable[[Progress], None] | None = None) -> Canonicalised: ...
 
     async def run(self, job: Job, on_progress: Callable[[Progress], None] | None = None) -> Result:
         """Return the job's result; raise `JobFailed` if there is none. Cancelling kills the child.

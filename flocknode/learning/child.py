@@ -12,10 +12,13 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from flocknode.jobs import (
     FRAME_LENGTH_BYTES,
+    Canonicalise,
+    Canonicalised,
     Evaluate,
     Failed,
     FromWorker,
@@ -82,7 +85,23 @@ def _load_performers() -> Performers:
     from flocknode.learning.train import train_model
 
     prepare_torch()
-    return {SplitDataset: _split_dataset, Train: train_model, Evaluate: evaluate_submissions}
+    return {
+        SplitDataset: _split_dataset,
+        Train: train_model,
+        Evaluate: evaluate_submissions,
+        Canonicalise: _canonicalise,
+    }
+
+
+def _canonicalise(job: Canonicalise, report: ProgressReport) -> FromWorker:
+    from flocknode.learning.families import build_model
+    from flocknode.learning.weights import load_weights, save_weights
+
+    module = build_model(job.model)
+    load_weights(module, Path(job.source))
+    save_weights(module, Path(job.output))
+    report(1, 1)
+    return Canonicalised(job.output)
 
 
 def _split_dataset(job: SplitDataset, report: ProgressReport) -> FromWorker:

@@ -12,6 +12,7 @@ changes.
 from collections.abc import Iterator
 
 from protocol.tendermint import machine
+from protocol.tendermint.early import EarlyMessages
 from protocol.tendermint.events import (
     BlockBuilt,
     BlockChecked,
@@ -30,7 +31,7 @@ from protocol.tendermint.events import (
     VoteReceived,
 )
 from protocol.tendermint.machine import State, Step
-from protocol.tendermint.messages import Commit, CommitSignature, Proposal, Vote, VoteKind
+from protocol.tendermint.messages import Commit, CommitSignature, Proposal, Vote, VoteKind, precommits_of
 from protocol.tendermint.proposals import Proposals
 from protocol.tendermint.proposer import Priorities, take_turn
 from protocol.tendermint.replicas import ReplicaSet
@@ -58,7 +59,7 @@ class Core:
     ) -> None:
         self.own_key = own_key
         self.last_commit = last_commit
-        self._next_height: dict[bytes, list[ProposalReceived | VoteReceived]] = {}
+        self._early = EarlyMessages()
         self._begin(height, replicas, priorities)
 
     def step(self, event: Input) -> list[Effect]:
@@ -68,18 +69,16 @@ class Core:
                 assert height == self.state.height + 1, "heights advance by one"
                 self._begin(height, replicas, priorities)
                 return []
-            case ProposalReceived(proposal) if proposal.height == self.state.height + 1:
-                return self._hold_for_next_height(proposal, event)
-            case VoteReceived(vote) if vote.height == self.state.height + 1:
-                return self._hold_for_next_height(vote, event)
+            case ProposalReceived(message) | VoteReceived(message) if message.height == self.state.height + 1:
+                if self.replicas.get(message.replica) is not None:
+                    self._early.hold(message, event)
+                return []
         effects = self._absorb(event)
         return effects + self._settle()
 
     def take_held_inputs(self) -> list[ProposalReceived | VoteReceived]:
         """Return the messages that came before their height did, now that it has begun; feed them like any other."""
-        held = [event for events in self._next_height.values() for event in events]
-        self._next_height = {}
-        return held
+        return self._early.take()
 
     def proposer(self, round: int) -> bytes:
         """Return the key of proposer(h, round)."""
@@ -96,6 +95,26 @@ class Core:
             case SignProposal(height, round):
                 is_held = any(p.proposal.replica == self.own_key for p in self.proposals.of_round(round))
         return is_held or height != self.state.height
+
+    def holds(self, message: Proposal | Vote) -> bool:
+        """Return whether this message is at hand, of this height or held for the next."""
+        if message.height != self.state.height:
+            return message in self._early.messages_of(message.replica)
+        if isinstance(message, Vote):
+            return self.votes.get(message.kind, message.round).holds(message)
+        return self.proposals.find(message.round, message.block_id) is not None
+
+    def newest_vote_of(self, replica: bytes) -> Vote | None:
+        """Return the newest vote of a replica that is at hand: what it must not contradict after losing its memory."""
+        votes = [message for message in self._early.messages_of(replica) if isinstance(message, Vote)]
+        votes += self.votes.votes_of(replica)
+        votes += precommits_of(self.last_commit) if self.last_commit is not None else ()
+        own = (vote for vote in votes if vote.replica == replica)
+        return max(own, key=lambda vote: (vote.height, vote.round, vote.kind), default=None)
+
+    def block_ids(self) -> set[bytes]:
+        """Return the ids of the blocks whose bytes are still of use."""
+        return {*self._early.block_ids(), *self.proposals.block_ids()}
 
     def summary(self) -> RoundSummary:
         """Return what to tell peers while the round stands still."""
@@ -115,25 +134,12 @@ class Core:
         self.state = State(height)
         self.replicas = replicas
         self.votes = HeightVotes(replicas)
-        self.proposals = Proposals()
+        self.proposals = Proposals(self._has_quorum)
         self._turn = priorities
         self._proposers: list[bytes] = []
 
     def _holdings(self) -> Holdings:
         return Holdings(self.state, self.replicas, self.votes, self.proposals)
-
-    def _hold_for_next_height(self, message: Proposal | Vote, event: ProposalReceived | VoteReceived) -> list[Effect]:
-        """Keep one round of the next height per member: at most a proposal and one vote of each kind."""
-        if self.replicas.get(message.replica) is None:
-            return []
-        held = self._next_height.get(message.replica, [])
-        newest = max((_message_of(known).round for known in held), default=-1)
-        slots = {_slot_of(known) for known in held} if message.round == newest else set()
-        if message.round > newest:
-            self._next_height[message.replica] = [event]
-        elif message.round == newest and _slot_of(event) not in slots:
-            held.append(event)
-        return []
 
     # --- taking inputs in --------------------------------------------------------------------------------------------
 
@@ -176,9 +182,7 @@ class Core:
             return []
         started = self._start()
         earlier = self.proposals.of_round(proposal.round)[:1]
-        if not self.proposals.add(
-            received, current_round=current, has_quorum=lambda block_id: self._has_quorum(proposal.round, block_id)
-        ):
+        if not self.proposals.add(received, current_round=current):
             return started
         if len(self.proposals.of_round(proposal.round)) == 2:
             started.append(EvidenceFound(earlier[0].proposal, proposal))
@@ -255,12 +259,3 @@ class Core:
 
     def _is_own_turn(self, round: int) -> bool:
         return self.own_key is not None and self.proposer(round) == self.own_key
-
-
-def _message_of(event: ProposalReceived | VoteReceived) -> Proposal | Vote:
-    return event.proposal if isinstance(event, ProposalReceived) else event.vote
-
-
-def _slot_of(event: ProposalReceived | VoteReceived) -> int:
-    """Return which of a round's three messages this is."""
-    return 0 if isinstance(event, ProposalReceived) else int(event.vote.kind)

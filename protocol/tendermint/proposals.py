@@ -5,25 +5,33 @@ from collections.abc import Callable, Iterator
 from protocol.tendermint.events import ProposalReceived
 from protocol.tendermint.messages import Proposal
 
+# Proposals of earlier rounds are kept only if their block reached a quorum there.
+RECENT_ROUNDS = 4
+
+# Whether the block reached a quorum of prevotes or precommits in the round.
+HasQuorum = Callable[[int, bytes], bool]
+
 
 class Proposals:
-    """Two proposals a round, so that an equivocation can be shown, and any whose block reached a quorum there.
+    """Two proposals of each recent round, so that an equivocation can be shown; and any whose block reached a quorum.
 
     Of rounds beyond the current one a proposer's highest is kept, and no other.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, has_quorum: HasQuorum) -> None:
+        self._has_quorum = has_quorum
         self._rounds: dict[int, list[ProposalReceived]] = {}
         self._later: dict[bytes, int] = {}
         self.verdicts: dict[bytes, bool] = {}
 
-    def add(self, received: ProposalReceived, *, current_round: int, has_quorum: Callable[[bytes], bool]) -> bool:
+    def add(self, received: ProposalReceived, *, current_round: int) -> bool:
         """Keep a proposal of its round's proposer; return whether it is new and kept."""
         proposal = received.proposal
         kept = self._rounds.get(proposal.round, [])
         if any(known.proposal.block_id == proposal.block_id for known in kept):
             return False
-        if len(kept) >= 2 and not has_quorum(proposal.block_id):
+        is_crowded = len(kept) >= 2 or proposal.round <= current_round - RECENT_ROUNDS
+        if is_crowded and not self._has_quorum(proposal.round, proposal.block_id):
             return False
         if proposal.round > current_round and not self._make_room(proposal.replica, proposal.round):
             return False
@@ -39,8 +47,12 @@ class Proposals:
         return next((p.proposal for p in self.of_round(round) if p.proposal.block_id == block_id), None)
 
     def enter_round(self, round: int) -> None:
-        """Keep all proposals up to this round from now on."""
+        """Make this round the current one: earlier ones count as recent from now on, or as old."""
         self._later = {replica: later for replica, later in self._later.items() if later > round}
+        for old in [known for known in self._rounds if known <= round - RECENT_ROUNDS]:
+            self._rounds[old] = [p for p in self._rounds[old] if self._has_quorum(old, p.proposal.block_id)]
+            if not self._rounds[old]:
+                del self._rounds[old]
 
     def block_ids(self) -> Iterator[bytes]:
         """Yield the id of every block that a kept proposal names."""

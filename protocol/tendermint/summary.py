@@ -10,14 +10,12 @@ from msgspec import Meta
 
 from protocol.tendermint.machine import State, Step
 from protocol.tendermint.messages import Commit, Proposal, Vote, VoteKind, precommits_of
-from protocol.tendermint.proposals import Proposals
+from protocol.tendermint.proposals import RECENT_ROUNDS, Proposals
 from protocol.tendermint.replicas import ReplicaSet
 from protocol.tendermint.votes import HeightVotes
 from protocol.types import Height, Record, Round
 
 MAX_SUMMARY_ROUNDS = 16
-# The last rounds are always told of; before them only those that a lock or a decision hangs on.
-RECENT_ROUNDS = 4
 # One answer carries at most so many messages; the next summary calls for the rest.
 MAX_MISSING = 256
 
@@ -42,7 +40,7 @@ class RoundOverview(Record):
 
 
 class RoundSummary(Record):
-    """Where a replica stands: the rounds that matter are in it, lowest first."""
+    """Where a replica stands. It tells of the recent rounds, and of older ones that a lock or a decision hangs on."""
 
     height: Height
     round: Round

@@ -47,6 +47,10 @@ class RoundVotes:
             if position == 0:
                 self._first_power[vote.block_id] -= self._powers[replica]
 
+    def holds(self, vote: Vote) -> bool:
+        """Return whether this very vote is among them."""
+        return vote in self._by_replica.get(vote.replica, ())
+
     def voters(self) -> frozenset[bytes]:
         """Return the keys of those who voted."""
         return frozenset(self._by_replica)
@@ -122,6 +126,10 @@ class HeightVotes:
             if is_skip(power, self._total):
                 return round
         return None
+
+    def votes_of(self, replica: bytes) -> list[Vote]:
+        """Return all votes of a replica."""
+        return [vote for kept in self._rounds.values() for vote in kept.all_votes() if vote.replica == replica]
 
     def committed(self) -> Iterator[tuple[int, bytes]]:
         """Yield (round, block) wherever more than 2/3 of the power precommitted a block."""

@@ -17,8 +17,8 @@ from protocol.transactions import ScoreEntry, Verdict
 class Judgement:
     """What the drawn validators together say of one opened submission.
 
-    `score` is the consensus in millionths, None without one; `kept` are the scores by validator that made it;
-    `duplicate_of` names the submission that this one copies, if it does.
+    `score` is the consensus in millionths, None without one; `kept` are the scores by validator that made it, `ignored`
+    the validators whose scores did not count; `duplicate_of` names the submission that this one copies, if it does.
     """
 
     tag: bytes
@@ -26,6 +26,7 @@ class Judgement:
     verdict: Verdict | None
     score: Decimal | None
     kept: Mapping[bytes, int]
+    ignored: tuple[bytes, ...]
     root: bytes | None
     duplicate_of: bytes | None
 
@@ -89,6 +90,7 @@ def judge(
         verdict=verdict,
         score=score if is_scored else None,
         kept=kept if is_scored else {},
+        ignored=tuple(sorted(scored.keys() - kept.keys())) if is_scored else (),
         root=formulas.majority_choice(
             {v: entry.root for v, entry in entries.items() if entry.root is not None}, stakes=stakes
         ),
@@ -130,6 +132,7 @@ def marked_as_copy(judgement: Judgement, original: Judgement) -> Judgement:
         verdict=judgement.verdict,
         score=judgement.score,
         kept=judgement.kept,
+        ignored=judgement.ignored,
         root=judgement.root,
         duplicate_of=original.duplicate_of or original.tag,
     )

@@ -100,7 +100,10 @@ class ScoreSheet(Record):
 
 
 class Ranked(Record):
-    """One submission's outcome. `rank` 0 is unranked; `share` in millionths of the trainers' pot; payouts in units."""
+    """One submission's outcome. `rank` 0 is unranked; `share` in millionths of the trainers' pot; payouts in units.
+
+    `ignored` are the validators whose score did not count: outliers (O1), or the author's own (O2).
+    """
 
     tag: Bytes32
     author: Address | None
@@ -108,6 +111,7 @@ class Ranked(Record):
     score: Score | None
     rank: Count
     share: Count
+    ignored: tuple[Address, ...]
     duplicate_of: Bytes32 | None
     reward_a: Amount
     reward_b: Amount

@@ -197,6 +197,7 @@ def rank(
             score=None if j.score is None else scaled(j.score, scale=1),
             rank=ranks.get(j.tag, 0),
             share=scaled(shares.get(j.submission.author or b"", Decimal(0)), scale=MILLION),
+            ignored=j.ignored,
             duplicate_of=j.duplicate_of,
             reward_a=paid_a.get(j.submission.author or b"", 0),
             reward_b=paid_b.get(j.submission.author or b"", 0),

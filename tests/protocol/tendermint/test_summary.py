@@ -49,11 +49,15 @@ def test_a_quorum_hidden_by_an_equivocator_is_sent_whole(cast) -> None:
 
 
 def test_a_decision_of_an_old_round_is_found(cast) -> None:
-    """Precommits of round 0 and their block reach a peer that stands in round 30."""
+    """Precommits of round 0 and their block reach a peer that stands in round 30 and had let go of the block."""
     holder, asker = cast.core(None), cast.core(None)
-    cast.feed(holder, *(cast.prevote(who, 30, None) for who in (0, 1)))
-    cast.feed(holder, *(cast.precommit(who, 0, "v") for who in (1, 2, 3)))
-    cast.feed(asker, cast.proposal(0, "v"), *(cast.prevote(who, 30, None) for who in (0, 1)))
+    cast.feed(holder, cast.proposal(0, "v"), cast.valid("v"), *(cast.prevote(who, 0, "v") for who in (1, 2, 3)))
+    for core in (holder, asker):
+        cast.feed(core, cast.proposal(0, "v"), *(cast.prevote(who, 30, None) for who in (0, 1)))
+    assert not asker.holds(cast.proposal(0, "v").proposal)
+    # Nobody has all precommits: the last is the asker's own find.
+    cast.feed(holder, *(cast.precommit(who, 0, "v") for who in (1, 2)))
+    cast.feed(asker, cast.precommit(3, 0, "v"))
     exchange(cast, holder, asker)
     assert asker.last_commit is not None
 

@@ -1,0 +1,277 @@
+"""Commands about Arena tasks: create, join, submit, leave, and what became of them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from cyclopts import App, Parameter
+
+from flocknode.cli import arena_text
+from flocknode.cli.accounts import NoWait, show_outcome
+from flocknode.cli.options import Common, Options
+from flocknode.cli.output import note, show
+from flocknode.cli.text import parse_fml, parse_millionths
+from flocknode.errors import Exit, FileUnusable, UsageError
+from flocknode.home import load_names
+from flocknode.rpc.arena_records import (
+    Leaderboard,
+    ScoreList,
+    SubmissionList,
+    Submitted,
+    Task,
+    TaskList,
+    TaskState,
+    Training,
+)
+from flocknode.rpc.call import call
+
+arena = App(name="arena")
+
+
+@arena.command
+def create(
+    name: str,
+    /,
+    *,
+    family: str,
+    set: Annotated[list[str], Parameter(name="--set", negative="")],
+    metric: Literal["accuracy", "mse", "r2"],
+    data_a: Path,
+    data_b: Path,
+    epochs: int = 2,
+    escrow: str,
+    low: str = "0",
+    high: str = "1",
+    no_wait: NoWait = False,
+    options: Common,
+) -> Exit:
+    """Create a task that this node's account pays for.
+
+    Parameters
+    ----------
+    name
+        What the task is called, for people.
+    family
+        Model family: linear or mlp.
+    set
+        A setting of the model, such as layers=64,32,10; may be given several times.
+    metric
+        What validators measure.
+    data_a
+        Evaluation dataset of every epoch but the last (made by `flocknode data split`).
+    data_b
+        Evaluation dataset of the last epoch.
+    epochs
+        How many epochs the task has, at least 2.
+    escrow
+        FML that the task pays in all.
+    low
+        Value of the metric that becomes the worst score.
+    high
+        Value of the metric that becomes the best score.
+    no_wait
+        Return as soon as the transaction is in the mempool.
+    """
+    return _send(
+        options,
+        "arena.create",
+        name=name,
+        family=family,
+        model=_parse_settings(set),
+        metric=metric,
+        metric_low_millionths=parse_millionths(low),
+        metric_high_millionths=parse_millionths(high),
+        dataset_a=_existing(data_a),
+        dataset_b=_existing(data_b),
+        epochs=epochs,
+        escrow_units=parse_fml(escrow),
+        wait=not no_wait,
+    )
+
+
+@arena.command
+def join(
+    task: str,
+    /,
+    *,
+    role: Literal["trainer", "validator"],
+    stake: str,
+    data: Path | None = None,
+    passes: int = 20,
+    learning_rate: str = "0.01",
+    batch_size: int = 32,
+    seed: int = 0,
+    no_wait: NoWait = False,
+    options: Common,
+) -> Exit:
+    """Take a role in a task; from then on the daemon does what the role asks for.
+
+    Parameters
+    ----------
+    task
+        Name or id of the task.
+    role
+        What to do in the task.
+    stake
+        FML to stake.
+    data
+        A trainer's own training data.
+    passes
+        How often a trainer goes over its data in an epoch.
+    learning_rate
+        A trainer's step size.
+    batch_size
+        Examples in one step.
+    seed
+        Seed of the trainer's randomness.
+    no_wait
+        Return as soon as the transaction is in the mempool.
+    """
+    if role == "trainer" and data is None:
+        raise UsageError("a trainer needs its training data: --data FILE")
+    training = Training(
+        passes=passes, learning_rate_millionths=parse_millionths(learning_rate), batch_size=batch_size, seed=seed
+    )
+    return _send(
+        options,
+        "arena.join",
+        task=task,
+        role=role,
+        stake_units=parse_fml(stake),
+        dataset=None if data is None else _existing(data),
+        training=msgspec.to_builtins(training) if role == "trainer" else None,
+        wait=not no_wait,
+    )
+
+
+@arena.command
+def submit(task: str, weights: Path, /, *, options: Common) -> Exit:
+    """Enter a model of your own for the running epoch, instead of one that the daemon trains.
+
+    Parameters
+    ----------
+    task
+        Name or id of the task.
+    weights
+        The model's weights, a safetensors file.
+    """
+    return _send(options, "arena.submit", task=task, weights=_existing(weights))
+
+
+@arena.command
+def leave(task: str, /, *, no_wait: NoWait = False, options: Common) -> Exit:
+    """Leave a task when its running epoch has settled.
+
+    Parameters
+    ----------
+    task
+        Name or id of the task.
+    no_wait
+        Return as soon as the transaction is in the mempool.
+    """
+    return _send(options, "arena.leave", task=task, wait=not no_wait)
+
+
+@arena.command(name="list")
+def list_tasks(*, status: TaskState | None = None, limit: int = 100, options: Common) -> None:
+    """List the tasks, newest first.
+
+    Parameters
+    ----------
+    status
+        Only tasks in this state.
+    limit
+        How many to list at most.
+    """
+    names = load_names(options.home)
+    found = call(options.home, "arena.list", TaskList, status=status, limit=limit)
+    show(options, found, lambda found: arena_text.render_tasks(found, names))
+
+
+@arena.command(name="show")
+def show_task(task: str, /, *, options: Common) -> None:
+    """Show a task: its model, metric, datasets, members and parameters.
+
+    Parameters
+    ----------
+    task
+        Name or id of the task.
+    """
+    names = load_names(options.home)
+    show(options, call(options.home, "arena.show", Task, task=task), lambda found: arena_text.render_task(found, names))
+
+
+@arena.command
+def submissions(task: str, /, *, epoch: int | None = None, options: Common) -> None:
+    """List the models entered for a task, by pseudonym.
+
+    Parameters
+    ----------
+    task
+        Name or id of the task.
+    epoch
+        Only this epoch.
+    """
+    names = load_names(options.home)
+    found = call(options.home, "arena.submissions", SubmissionList, task=task, epoch=epoch)
+    show(options, found, lambda found: arena_text.render_submissions(found, names))
+
+
+@arena.command
+def scores(task: str, /, *, epoch: int | None = None, options: Common) -> None:
+    """List what each validator revealed about each submission.
+
+    Parameters
+    ----------
+    task
+        Name or id of the task.
+    epoch
+        Only this epoch.
+    """
+    names = load_names(options.home)
+    found = call(options.home, "arena.scores", ScoreList, task=task, epoch=epoch)
+    show(options, found, lambda found: arena_text.render_scores(found, names))
+
+
+@arena.command
+def leaderboard(task: str, /, *, epoch: int | None = None, options: Common) -> None:
+    """Show the ranking of each epoch, and who was paid what.
+
+    Parameters
+    ----------
+    task
+        Name or id of the task.
+    epoch
+        Only this epoch.
+    """
+    names = load_names(options.home)
+    found = call(options.home, "arena.leaderboard", Leaderboard, task=task, epoch=epoch)
+    show(options, found, lambda found: arena_text.render_leaderboard(found, names))
+
+
+def _send(options: Options, method: str, **params: Any) -> Exit:
+    submitted = call(options.home, method, Submitted, **params)
+    if options.json:
+        show(options, submitted, lambda _: "")
+        return Exit.OK if submitted.outcome.status in ("included", "pending") else Exit.REFUSED
+    note(options, f"task {submitted.task}")
+    return show_outcome(options, submitted.outcome)
+
+
+def _parse_settings(entries: list[str]) -> Mapping[str, list[int]]:
+    settings: dict[str, list[int]] = {}
+    for entry in entries:
+        name, _, values = entry.partition("=")
+        try:
+            settings[name] = [int(value) for value in values.split(",")]
+        except ValueError as error:
+            raise UsageError(f"{entry!r} is not a setting such as layers=64,32,10") from error
+    return settings
+
+
+def _existing(path: Path) -> str:
+    """Return the absolute path, which the daemon can open whatever folder it runs in."""
+    if not path.is_file():
+        raise FileUnusable(f"there is no file {path}")
+    return str(path.absolute())

@@ -1,0 +1,152 @@
+"""How Arena tasks look to people: from records to lines and tables. Prints nothing."""
+
+from collections.abc import Mapping
+
+from flocknode.cli.text import Table, format_fields, format_fml, format_millionths, short
+from flocknode.rpc.arena_records import Epoch, Leaderboard, ScoreList, SubmissionList, Task, TaskList
+
+Names = Mapping[str, str]
+
+
+def render_tasks(found: TaskList, names: Names) -> Table:
+    """Return the tasks, one in a row."""
+    rows = [
+        (
+            str(task.task),
+            task.name,
+            short(task.creator, names),
+            task.status,
+            f"{task.epoch}/{task.epochs}",
+            task.phase or "-",
+            str(task.trainers),
+            str(task.validators),
+            format_fml(task.escrow_units),
+        )
+        for task in found.tasks
+    ]
+    headings = ("TASK", "NAME", "CREATOR", "STATUS", "EPOCH", "PHASE", ">TRAINERS", ">VALIDATORS", ">ESCROW FML")
+    return Table(headings, rows)
+
+
+def render_task(found: Task, names: Names) -> list[str | Table]:
+    """Return a task's description and its members."""
+    task = found.summary
+    model = "  ".join(f"{name}={','.join(map(str, values))}" for name, values in found.model.items())
+    bounds = f"{format_millionths(found.metric_low_millionths)} to {format_millionths(found.metric_high_millionths)}"
+    fields = [
+        ("task", task.task),
+        ("name", task.name),
+        ("creator", short(task.creator, names)),
+        ("status", f"{task.status}, epoch {task.epoch} of {task.epochs}{f', {task.phase}' if task.phase else ''}"),
+        ("escrow", f"{format_fml(task.escrow_units)} FML"),
+        ("model", f"{found.family}  {model}"),
+        ("metric", f"{found.metric}, {'higher' if found.higher_is_better else 'lower'} is better, {bounds}"),
+        *(
+            (
+                f"dataset {one.name}",
+                f"{short(one.root)}  {one.length_bytes} bytes  {'key is public' if one.key else ''}",
+            )
+            for one in found.datasets
+        ),
+    ]
+    members = [
+        (
+            short(member.account, names),
+            member.role,
+            format_fml(member.stake_units),
+            ", ".join(
+                text
+                for text, is_true in (
+                    ("attested", member.has_attested),
+                    ("drawn", member.is_drawn),
+                    ("leaving", member.is_leaving),
+                )
+                if is_true
+            ),
+        )
+        for member in found.members
+    ]
+    return [format_fields(fields), "", Table(("MEMBER", "ROLE", ">STAKE FML", "STATE"), members)]
+
+
+def render_submissions(found: SubmissionList, names: Names) -> Table:
+    """Return the submissions, one in a row."""
+    rows = [
+        (
+            str(one.epoch),
+            short(one.tag),
+            short(one.account, names) if one.account else "unclaimed",
+            short(one.root),
+            str(one.length_bytes),
+            "yes" if one.is_opened else "no",
+            "yes" if one.is_held else "no",
+        )
+        for one in found.submissions
+    ]
+    return Table((">EPOCH", "PSEUDONYM", "AUTHOR", "BLOB", ">BYTES", "OPENED", "HELD HERE"), rows)
+
+
+def render_scores(found: ScoreList, names: Names) -> Table:
+    """Return the revealed scores, one in a row."""
+    rows = [
+        (
+            str(one.epoch),
+            short(one.validator, names),
+            short(one.tag),
+            format_millionths(one.score_millionths) if one.verdict == "scored" else one.verdict,
+            ", ".join(
+                [
+                    *(["ignored"] if one.is_ignored else []),
+                    *([f"copy of {short(one.duplicate_of)}"] if one.duplicate_of else []),
+                ]
+            ),
+        )
+        for one in found.scores
+    ]
+    return Table((">EPOCH", "VALIDATOR", "PSEUDONYM", ">SCORE", "REMARK"), rows)
+
+
+def render_leaderboard(found: Leaderboard, names: Names) -> list[str | Table]:
+    """Return each epoch's ranking and validators, and the payouts that the task made in all."""
+    parts: list[str | Table] = [f"{found.name}  {found.task}  {found.status}"]
+    for epoch in found.epochs:
+        parts += ["", _render_ranking(epoch, names), "", _render_validators(epoch, names)]
+    payouts = [
+        (
+            short(one.account, names),
+            format_fml(one.a_units),
+            format_fml(one.b_units),
+            format_fml(one.validating_units),
+            format_fml(one.a_units + one.b_units + one.validating_units),
+        )
+        for one in found.payouts
+    ]
+    return [*parts, "", Table(("ACCOUNT", ">REWARD A", ">REWARD B", ">VALIDATING", ">TOTAL FML"), payouts, "payouts")]
+
+
+def _render_ranking(epoch: Epoch, names: Names) -> Table:
+    rows = [
+        (
+            str(one.rank),
+            short(one.tag),
+            short(one.account, names) if one.account else "unclaimed",
+            format_millionths(one.score_millionths),
+            format_millionths(one.share_millionths),
+            format_fml(one.payout_units),
+        )
+        for one in epoch.ranking
+    ]
+    state = "settled" if epoch.is_settled else "running"
+    return Table(
+        (">RANK", "PSEUDONYM", "AUTHOR", ">SCORE", ">SHARE", ">PAID FML"),
+        rows,
+        f"epoch {epoch.epoch} on dataset {epoch.dataset.upper()}, {state}",
+    )
+
+
+def _render_validators(epoch: Epoch, names: Names) -> Table:
+    rows = [
+        (short(one.account, names), format_fml(one.payout_units), format_fml(one.slashed_units))
+        for one in epoch.validators
+    ]
+    return Table(("VALIDATOR", ">PAID FML", ">SLASHED"), rows)

@@ -1,0 +1,120 @@
+"""Tools: any method of the socket by name, datasets cut into parts, the version."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+from cyclopts import App, Parameter
+
+from flocknode import __version__
+from flocknode.cli.options import Common
+from flocknode.cli.output import note, show
+from flocknode.cli.text import Table
+from flocknode.errors import UsageError
+from flocknode.rpc.call import call
+
+if TYPE_CHECKING:
+    from flocknode.jobs import SplitDataset
+
+data = App(name="data")
+
+
+def rpc(method: str, /, *parameters: str, options: Common) -> None:
+    """Call a method of the daemon's socket and print its result as JSON; `rpc.discover` lists the methods.
+
+    Parameters
+    ----------
+    method
+        Such as chain.head.
+    parameters
+        Such as height=3: values are JSON, or text if they are not.
+    """
+    values: dict[str, Any] = {}
+    for parameter in parameters:
+        name, equals, text = parameter.partition("=")
+        if not equals:
+            raise UsageError(f"{parameter!r} is not a parameter such as height=3")
+        values[name] = _parse_value(text)
+    # An object of any shape: the caller knows what it asked for.
+    found: Any = call(options.home, method, object, **values)
+    show(options, found, lambda found: json.dumps(found, indent=2, ensure_ascii=False))
+
+
+def version(*, options: Common) -> None:
+    """Print the version."""
+    show(options, {"version": __version__}, lambda found: found["version"])
+
+
+@data.command
+async def split(
+    dataset: str,
+    /,
+    *,
+    out: Path,
+    part: Annotated[list[str], Parameter(negative="")],
+    seed: int = 0,
+    options: Common,
+) -> None:
+    """Cut a built-in dataset into parts of different size that share no example.
+
+    Parameters
+    ----------
+    dataset
+        digits or diabetes.
+    out
+        Folder for the files, one safetensors file for each part.
+    part
+        Name and weight of a part, such as bob=2; may be given several times.
+    seed
+        Seed of the cut: the same seed makes the same files.
+    """
+    import tempfile
+
+    from flocknode.jobs import DatasetSplit
+    from flocknode.worker import Worker
+
+    job = _make_split(dataset, seed, part, out)
+    note(options, f"starting the learning worker to cut {dataset}")
+    with tempfile.TemporaryDirectory() as scratch:
+        worker = Worker(Path(scratch))
+        await worker.start()
+        try:
+            result = await worker.run(job)
+        finally:
+            await worker.stop()
+
+    def render(found: DatasetSplit) -> Table:
+        return Table(("PART", ">ROWS", "FILE"), [(file.part, str(file.rows), file.path) for file in found.files])
+
+    show(options, result, render)
+
+
+def _parse_value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _make_split(dataset: str, seed: int, parts: list[str], out: Path) -> "SplitDataset":
+    from flocknode.jobs import DatasetPart, SplitDataset
+
+    job = SplitDataset(
+        name=dataset,
+        seed=seed,
+        parts=tuple(DatasetPart(name, weight) for name, weight in map(_parse_part, parts)),
+        directory=str(out.absolute()),
+    )
+    try:
+        # Building a record checks nothing; reading it back checks every range.
+        return msgspec.convert(msgspec.to_builtins(job), SplitDataset)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"this is no split: {error}") from error
+
+
+def _parse_part(text: str) -> tuple[str, int]:
+    name, _, weight = text.partition("=")
+    if not weight.isdigit():
+        raise UsageError(f"{text!r} is not a part such as bob=2")
+    return name, int(weight)

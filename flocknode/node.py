@@ -1,0 +1,243 @@
+"""The daemon: builds its parts, runs them in one nursery, and lets go of them in reverse.
+
+Everything that touches the world is made here and handed to the parts as an argument: the clock, fresh randomness, the
+database, the sockets. The parts know each other only through what they are given.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import structlog
+import trio
+
+from flocknode import logs
+from flocknode.chain import Chain
+from flocknode.config import Config, load_config
+from flocknode.founding import load_document
+from flocknode.home import Home
+from flocknode.inbox import Inbox, encode_transactions
+from flocknode.keystore import load_account_seed, load_consensus_seed, load_peer_seed, load_vrf_secret
+from flocknode.logs import LogOutput
+from flocknode.mempool import Mempool
+from flocknode.network import Network, PeerId, Topic
+from flocknode.participants.diary import Diary
+from flocknode.participants.kit import Kit
+from flocknode.participants.performer import Performer
+from flocknode.participants.sender import Sender
+from flocknode.replica import Replica, ReplicaKeys
+from flocknode.rounds import Rounds
+from flocknode.rpc.events import EventHub, make_log_methods
+from flocknode.rpc.server import RpcServer
+from flocknode.worker import Worker
+from protocol.codec import decode, encode
+from protocol.crypto import public_key
+from protocol.errors import Malformed
+from protocol.rules.arena.records import get_member, scan_active_tasks
+from storage.blobs import BlobStore
+from storage.database import Database
+from storage.lock import HomeLock
+from storage.log import ChainStore
+from storage.notes import Notes
+from storage.wal import WriteAheadLog
+
+log = structlog.get_logger()
+
+
+@dataclass(kw_only=True)
+class Node:
+    """The parts of a running daemon, for the RPC methods."""
+
+    home: Home
+    config: Config
+    chain: Chain
+    blobs: BlobStore
+    mempool: Mempool
+    network: Network
+    inbox: Inbox
+    replica: Replica
+    worker: Worker
+    sender: Sender
+    kit: Kit
+    performer: Performer
+    rounds: Rounds
+    hub: EventHub
+    output: LogOutput
+    consensus_key: bytes
+    started_ms: int
+    stopping: trio.Event = field(default_factory=trio.Event)
+
+    def peer_height(self, peer: PeerId) -> int | None:
+        """Return the height that a peer last said it has."""
+        info = self.network.peers.get(peer)
+        try:
+            return None if info is None else decode(info.status, int)
+        except Malformed:
+            return None
+
+    def worker_state(self) -> str:
+        """Return what the learning worker does, in a word or two."""
+        if self.worker.pid is None:
+            return "not started"
+        return f"idle (pid {self.worker.pid})" if not self.performer.under_way else f"ready (pid {self.worker.pid})"
+
+
+async def run(home: Home) -> None:
+    """Run the daemon of a home until it is told to stop or cancelled."""
+    config = load_config(home)
+    hub = EventHub()
+    output = logs.configure(
+        level=config.log.level,
+        console=sys.stderr,
+        file=home.log_file,
+        listener=lambda line: hub.publish("logs", line),
+    )
+    try:
+        with HomeLock(home.path), open_node(home, config, hub, output) as node:
+            await run_parts(node)
+    finally:
+        log.info("stopped")
+        output.close()
+
+
+@contextmanager
+def open_node(home: Home, config: Config, hub: EventHub, output: LogOutput) -> Iterator[Node]:
+    """Build all parts on a locked home; the database and the write-ahead log are closed at the end."""
+    document = load_document(home.genesis_file)
+    database = Database(home.data / "chain")
+    try:
+        wal = WriteAheadLog(home.data / "consensus.wal")
+        try:
+            yield build_node(home, config, hub, output, Chain(document, ChainStore(database)), Notes(database), wal)
+        finally:
+            wal.close()
+    finally:
+        database.close()
+
+
+def build_node(
+    home: Home, config: Config, hub: EventHub, output: LogOutput, chain: Chain, notes: Notes, wal: WriteAheadLog
+) -> Node:
+    """Join the parts; nothing runs yet."""
+    seed, consensus_seed = load_account_seed(home), load_consensus_seed(home)
+    names = {account.address: account.name for account in chain.document.accounts}
+    blobs, mempool = BlobStore(home.blobs), Mempool(chain.state)
+    inbox = Inbox(mempool, wall_clock_ms)
+    network = Network(
+        chain=chain.id,
+        peer_seed=load_peer_seed(home),
+        listen_port=config.network.port or home.load_port(),
+        bootstrap=config.network.bootstrap,
+        status=lambda: encode(chain.head.height),
+        handler=inbox,
+        blocks=chain,
+        blobs=blobs,
+    )
+    replica = Replica(
+        chain=chain,
+        network=network,
+        transactions=mempool,
+        log=wal,
+        keys=ReplicaKeys(consensus_seed, load_vrf_secret(home)),
+        name_of=lambda member: names.get(member.account, member.key.hex()[:8]),
+        wall_clock=wall_clock_ms,
+    )
+    inbox.attach(replica, network.send)
+    sender = Sender(
+        chain,
+        mempool,
+        seed=seed,
+        broadcast=lambda data: spread(network, replica, data),
+        wait_for_height=replica.wait_for_height,
+    )
+    rounds = Rounds(chain, hub=hub, address=sender.address, names=names)
+    worker = Worker(home.data / "scratch")
+    kit = Kit(
+        chain=chain,
+        sender=sender,
+        diary=Diary(notes),
+        blobs=blobs,
+        source=network,
+        worker=worker,
+        scratch=home.data / "scratch",
+        seed=seed,
+        randomness=os.urandom,
+        report=rounds.report,
+    )
+    return Node(
+        home=home,
+        config=config,
+        chain=chain,
+        blobs=blobs,
+        mempool=mempool,
+        network=network,
+        inbox=inbox,
+        replica=replica,
+        worker=worker,
+        sender=sender,
+        kit=kit,
+        performer=Performer(kit, replica.wait_for_height),
+        rounds=rounds,
+        hub=hub,
+        output=output,
+        consensus_key=public_key(consensus_seed),
+        started_ms=wall_clock_ms(),
+    )
+
+
+def wall_clock_ms() -> int:
+    """Return the time of day, in milliseconds since the Unix epoch."""
+    return time.time_ns() // 10**6
+
+
+async def run_parts(node: Node) -> None:
+    """Start the parts in order; return when the node is told to stop."""
+    from flocknode.rpc.methods import make_methods
+
+    server = RpcServer(node.home.choose_socket(), {**make_methods(node), **make_log_methods(node.output)}, node.hub)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(node.network.run)
+        node.home.save_port(int(node.network.address.split("/tcp/")[1].split("/")[0]))
+        await nursery.start(server.run)
+        log.info("started", name=node.config.name, pid=os.getpid(), address=node.network.address)
+        await nursery.start(node.replica.run)
+        nursery.start_soon(follow_blocks, node)
+        nursery.start_soon(warm_worker, node)
+        nursery.start_soon(node.performer.run)
+        await node.stopping.wait()
+        nursery.cancel_scope.cancel()
+    with trio.CancelScope(shield=True):
+        await node.worker.stop()
+
+
+async def follow_blocks(node: Node) -> None:
+    """Tell people about every block."""
+    with node.replica.followers.follow() as commits:
+        async for committed in commits:
+            node.rounds.observe(
+                committed.block,
+                committed.commit,
+                duration_ms=max(0, wall_clock_ms() - committed.block.header.time_ms),
+            )
+
+
+async def warm_worker(node: Node) -> None:
+    """Start the learning worker once this account has a role that will need it; torch takes seconds to import."""
+    while not has_role(node):
+        await node.replica.wait_for_height(node.chain.head.height + 1)
+    await node.worker.start()
+
+
+def has_role(node: Node) -> bool:
+    """Return whether the account trains or validates in a task that runs."""
+    view, address = node.chain.view, node.sender.address
+    return any(get_member(view, task.id, address) is not None for task in scan_active_tasks(view))
+
+
+def spread(network: Network, replica: Replica, data: bytes) -> None:
+    """Tell peers a transaction of this node, and the replica that there is one to include."""
+    network.publish(Topic.TRANSACTIONS, encode_transactions((data,)))
+    replica.notice_transaction()

@@ -1,0 +1,79 @@
+"""What the performer of a duty has at hand."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import trio
+
+from flocknode.chain import Chain
+from flocknode.participants.diary import Diary
+from flocknode.participants.sender import Sender
+from flocknode.sealing import seal_file
+from flocknode.worker import Worker
+from protocol import vrf
+from protocol.blinding import submit_alpha
+from protocol.blobs import BlobId
+from protocol.crypto import hash_parts, integer_bytes
+from protocol.rules.arena.records import Task, get_task
+from storage.blobs import BlobStore
+
+# Tells people what a duty does: task, epoch, words.
+Report = Callable[[Task, str], None]
+
+
+class BlobSource(Protocol):
+    """The part of the network that brings blobs."""
+
+    async def fetch_blob(self, blob: BlobId) -> None:
+        """Bring a blob into the store; raises `BlobUnavailable`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kit:
+    """One account's tools. `randomness` gives fresh secret bytes, `scratch` is a folder for files in clear."""
+
+    chain: Chain
+    sender: Sender
+    diary: Diary
+    blobs: BlobStore
+    source: BlobSource
+    worker: Worker
+    scratch: Path
+    seed: bytes
+    randomness: Callable[[int], bytes]
+    report: Report
+
+    @property
+    def address(self) -> bytes:
+        """The account's address."""
+        return self.sender.address
+
+    def get_task(self, task: int) -> Task:
+        """Return a task as it stands."""
+        return get_task(self.chain.view, task)
+
+    def vrf_secret(self, task: int) -> bytes:
+        """Return the account's VRF key for one task: derived from its seed, another one for each task."""
+        return vrf.key_from_seed(hash_parts("flock/vrf/task", self.seed, self.chain.id, integer_bytes(task)))
+
+    def tag(self, task: int, epoch: int) -> bytes:
+        """Return the account's pseudonym for an epoch."""
+        return vrf.tag(self.vrf_secret(task), submit_alpha(self.chain.id, task, epoch))
+
+    async def seal_into_blob(self, source: Path, key: bytes) -> BlobId:
+        """Encrypt a file into the blob store, off the event loop."""
+        return await trio.to_thread.run_sync(seal_into_blob, self.blobs, self.scratch, source, key)
+
+
+def seal_into_blob(blobs: BlobStore, scratch: Path, source: Path, key: bytes) -> BlobId:
+    """Encrypt a file under a key of its own into the blob store."""
+    scratch.mkdir(parents=True, exist_ok=True)
+    sealed = scratch / f"{source.name}.sealed"
+    try:
+        seal_file(source, sealed, key)
+        with sealed.open("rb") as stream:
+            return blobs.put(stream)
+    finally:
+        sealed.unlink(missing_ok=True)

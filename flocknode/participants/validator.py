@@ -1,0 +1,132 @@
+"""The validator's duties: hold the data, evaluate blindly, commit, reveal (white paper V.D, V.E)."""
+
+import shutil
+from pathlib import Path
+
+import trio
+
+from flocknode.jobs import Evaluate, Progress, Submitted
+from flocknode.network.errors import BlobUnavailable
+from flocknode.participants.creator import find_dataset
+from flocknode.participants.diary import CommittedScores
+from flocknode.participants.kit import Kit
+from flocknode.sealing import open_file
+from protocol.blinding import score_commitment
+from protocol.blobs import BlobId
+from protocol.crypto import open_sealed_key
+from protocol.errors import InvalidProof
+from protocol.rules.arena.records import Submission, Task, get_epoch, scan_opened
+from protocol.rules.duties import AttestDatasets, RevealOwnScores, ScoreSubmissions
+from protocol.transactions import Attest, CommitScores, DatasetName, RevealScores, ScoreEntry, Verdict
+
+SALT_BYTES = 32
+# The part of the scoring phase after which a blob that nobody delivers counts as unfetchable.
+FETCH_SHARE = 0.5
+
+
+async def attest_datasets(kit: Kit, duty: AttestDatasets) -> None:
+    """Fetch both encrypted datasets before saying that they are held."""
+    task = kit.get_task(duty.task)
+    for dataset in (task.spec.dataset_a, task.spec.dataset_b):
+        await fetch(kit, dataset.blob)
+    await kit.sender.apply(Attest(duty.task))
+    kit.report(task, "holds both encrypted datasets")
+
+
+async def fetch(kit: Kit, blob: BlobId) -> None:
+    """Bring a blob into the store unless it is there."""
+    if not kit.blobs.has(blob):
+        await kit.source.fetch_blob(blob)
+
+
+async def score_submissions(kit: Kit, duty: ScoreSubmissions) -> None:
+    """Judge every opened submission without knowing whose it is, save the scores, and commit to them."""
+    task = kit.get_task(duty.task)
+    saved = kit.diary.load_scores(duty.task, duty.epoch)
+    if saved is None:
+        saved = CommittedScores(kit.randomness(SALT_BYTES), await evaluate(kit, task))
+        kit.diary.save_scores(duty.task, duty.epoch, saved)
+    commitment = score_commitment(kit.chain.id, duty.task, duty.epoch, kit.address, saved.salt, saved.entries)
+    await kit.sender.apply(CommitScores(duty.task, duty.epoch, commitment))
+    kit.report(task, f"committed to the scores of {len(saved.entries)} submissions")
+
+
+async def reveal_scores(kit: Kit, duty: RevealOwnScores) -> None:
+    """Show the scores behind the commitment."""
+    saved = kit.diary.load_scores(duty.task, duty.epoch)
+    assert saved is not None, "a commitment of this account that its diary does not know"
+    await kit.sender.apply(RevealScores(duty.task, duty.epoch, saved.salt, saved.entries))
+    kit.report(kit.get_task(duty.task), f"revealed the scores of {len(saved.entries)} submissions")
+
+
+async def evaluate(kit: Kit, task: Task) -> tuple[ScoreEntry, ...]:
+    """Return one entry per opened submission, sorted by tag."""
+    folder = kit.scratch / f"evaluate-{task.id}-{task.epoch}"
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        dataset = await open_dataset(kit, task, folder)
+        opened = sorted(scan_opened(kit.chain.view, task.id, task.epoch), key=lambda item: item[1].order)
+        entries: list[ScoreEntry] = []
+        readable: list[Submitted] = []
+        for tag, submission in opened:
+            found = await open_weights(kit, task, folder, tag, submission)
+            if isinstance(found, Path):
+                readable.append(Submitted(tag, str(found)))
+            else:
+                entries.append(found)
+        entries.extend(await judge(kit, task, dataset, tuple(readable)))
+        return tuple(sorted(entries, key=lambda entry: entry.tag))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+async def judge(kit: Kit, task: Task, dataset: Path, readable: tuple[Submitted, ...]) -> list[ScoreEntry]:
+    """Return the entries of the submissions that could be decrypted, from the learning worker."""
+
+    def on_progress(progress: Progress) -> None:
+        kit.report(task, f"evaluating: model {progress.done} of {progress.total}")
+
+    job = Evaluate(
+        task.spec.model, task.spec.metric, str(dataset), readable, kit.chain.params.near_duplicate_millionths
+    )
+    result = await kit.worker.run(job, on_progress)
+    for assessment in result.assessments:
+        if assessment.reason:
+            kit.report(task, f"{assessment.entry.tag.hex()[:8]} is invalid: {assessment.reason}")
+    return [assessment.entry for assessment in result.assessments]
+
+
+async def open_dataset(kit: Kit, task: Task, folder: Path) -> Path:
+    """Return the epoch's evaluation dataset in clear, with the key that the creator released."""
+    epoch = get_epoch(kit.chain.view, task.id, task.epoch)
+    name = DatasetName.B if task.is_last_epoch() else DatasetName.A
+    key = epoch.clear_key
+    if key is None:
+        box = next(entry.box for entry in epoch.sealed if entry.recipient == kit.address)
+        key = open_sealed_key(box, kit.seed)
+    blob = find_dataset(task, name).blob
+    await fetch(kit, blob)
+    path = folder / "dataset.safetensors"
+    await trio.to_thread.run_sync(open_file, kit.blobs.path(blob), path, key)
+    return path
+
+
+async def open_weights(kit: Kit, task: Task, folder: Path, tag: bytes, submission: Submission) -> Path | ScoreEntry:
+    """Return a submission's weights in clear, or the entry that says why there are none."""
+    assert submission.key is not None, "only opened submissions are judged"
+    path = folder / f"{tag.hex()}.safetensors"
+    limit_s = task.spec.settings.score_phase_ms / 1_000 * FETCH_SHARE
+    with trio.move_on_after(limit_s):
+        while not kit.blobs.has(submission.blob):
+            try:
+                await kit.source.fetch_blob(submission.blob)
+            except BlobUnavailable:
+                await trio.sleep(1)
+    if not kit.blobs.has(submission.blob):
+        return ScoreEntry(tag, Verdict.UNFETCHABLE, 0, None, None)
+    try:
+        await trio.to_thread.run_sync(open_file, kit.blobs.path(submission.blob), path, submission.key)
+    except InvalidProof:
+        # There is no plaintext; the ciphertext's root says which bytes were judged.
+        return ScoreEntry(tag, Verdict.INVALID, 0, submission.blob.root, None)
+    return path

@@ -1,0 +1,14 @@
+"""The methods of the socket, by namespace: thin functions from the node's parts to the records of `flocknode.rpc`.
+
+They decide nothing; rules are in `protocol`, doing is in the node's parts.
+"""
+
+from flocknode.node import Node
+from flocknode.rpc.dispatch import Handler
+from flocknode.rpc.methods import accounts, arena, arena_results, chain, nodes, transactions
+
+
+def make_methods(node: Node) -> dict[str, Handler]:
+    """Return all methods of a running node."""
+    namespaces = (nodes, accounts, transactions, chain, arena, arena_results)
+    return {name: handler for namespace in namespaces for name, handler in namespace.make_methods(node).items()}

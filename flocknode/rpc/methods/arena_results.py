@@ -1,0 +1,135 @@
+"""`arena.*`: what was entered, scored and paid."""
+
+from collections.abc import Iterator
+
+from flocknode.node import Node
+from flocknode.rpc.arena_records import (
+    Epoch,
+    Leaderboard,
+    Payout,
+    Ranked,
+    ScoreEntry,
+    ScoreList,
+    Submission,
+    SubmissionList,
+    TaskReference,
+    ValidatorPayout,
+)
+from flocknode.rpc.dispatch import Handler
+from flocknode.rpc.methods.arena import find_task, state_of
+from flocknode.rpc.records import Count
+from protocol.crypto import integer_bytes
+from protocol.rules.arena import records
+from protocol.rules.arena.records import Phase, scan_sheets, scan_submissions
+from protocol.state import StateView
+from protocol.transactions import Verdict
+
+
+def epochs_of(task: records.Task, epoch: int | None) -> range:
+    """Return the epochs of a task that began, or the one that was asked for."""
+    if task.phase in (Phase.OPENING, Phase.EXPIRED):
+        return range(0)
+    return range(task.epoch + 1) if epoch is None else range(epoch, min(epoch, task.epoch) + 1)
+
+
+def describe_submissions(node: Node, task: records.Task, epoch: int) -> Iterator[Submission]:
+    """Yield what was entered for an epoch, by tag."""
+    for tag, submission in scan_submissions(node.chain.view, task.id, epoch):
+        yield Submission(
+            epoch=epoch,
+            tag=tag.hex(),
+            account=None if submission.author is None else submission.author.hex(),
+            root=submission.blob.root.hex(),
+            length_bytes=submission.blob.length,
+            is_opened=submission.key is not None,
+            is_held=node.blobs.has(submission.blob),
+        )
+
+
+def describe_scores(node: Node, task: records.Task, epoch: int) -> Iterator[ScoreEntry]:
+    """Yield what validators revealed for an epoch, by validator and tag."""
+    result = records.RESULTS.get(node.chain.view, integer_bytes(task.id), integer_bytes(epoch))
+    ignored = {} if result is None else {ranked.tag: ranked.ignored for ranked in result.ranking}
+    for validator, sheet in scan_sheets(node.chain.view, task.id, epoch):
+        for entry in sheet.entries or ():
+            is_scored = entry.verdict is Verdict.SCORED
+            yield ScoreEntry(
+                epoch=epoch,
+                validator=validator.hex(),
+                tag=entry.tag.hex(),
+                verdict=entry.verdict.name.lower(),  # type: ignore[arg-type]
+                score_millionths=entry.score if is_scored else None,
+                duplicate_of=None if entry.duplicate_of is None else entry.duplicate_of.hex(),
+                is_ignored=validator in ignored.get(entry.tag, ()),
+            )
+
+
+def describe_epoch(state: StateView, task: records.Task, epoch: int) -> Epoch:
+    """Return how an epoch was settled, or that it was not yet."""
+    result = records.RESULTS.get(state, integer_bytes(task.id), integer_bytes(epoch))
+    return Epoch(
+        epoch=epoch,
+        dataset="b" if epoch + 1 == task.spec.epochs else "a",
+        is_settled=result is not None,
+        pot_units=0 if result is None else result.pot,
+        ranking=() if result is None else tuple(describe_rank(ranked) for ranked in result.ranking),
+        validators=()
+        if result is None
+        else tuple(
+            ValidatorPayout(account=v.address.hex(), payout_units=v.earned, slashed_units=v.slashed)
+            for v in result.validators
+        ),
+    )
+
+
+def describe_rank(ranked: records.Ranked) -> Ranked:
+    """Return one submission's outcome for people."""
+    return Ranked(
+        rank=ranked.rank,
+        tag=ranked.tag.hex(),
+        account=None if ranked.author is None else ranked.author.hex(),
+        score_millionths=ranked.score,
+        share_millionths=ranked.share,
+        duplicate_of=None if ranked.duplicate_of is None else ranked.duplicate_of.hex(),
+        reward_a_units=ranked.reward_a,
+        reward_b_units=ranked.reward_b,
+        payout_units=ranked.reward_a + ranked.reward_b,
+    )
+
+
+def make_methods(node: Node) -> dict[str, Handler]:
+    """Return the methods of this namespace that describe results."""
+
+    async def submissions(*, task: TaskReference, epoch: Count | None = None) -> SubmissionList:
+        """List what was entered for a task, by epoch and pseudonym."""
+        found = find_task(node.chain.view, task)
+        listed = [entry for number in epochs_of(found, epoch) for entry in describe_submissions(node, found, number)]
+        return SubmissionList(task=found.id, submissions=tuple(listed))
+
+    async def scores(*, task: TaskReference, epoch: Count | None = None) -> ScoreList:
+        """List what validators revealed about each submission."""
+        found = find_task(node.chain.view, task)
+        listed = [entry for number in epochs_of(found, epoch) for entry in describe_scores(node, found, number)]
+        return ScoreList(task=found.id, scores=tuple(listed))
+
+    async def leaderboard(*, task: TaskReference, epoch: Count | None = None) -> Leaderboard:
+        """Show the ranking of each epoch and what everybody was paid so far."""
+        view = node.chain.view
+        found = find_task(view, task)
+        return Leaderboard(
+            task=found.id,
+            name=found.spec.name,
+            status=state_of(found),
+            epochs=tuple(describe_epoch(view, found, number) for number in epochs_of(found, epoch)),
+            payouts=tuple(
+                Payout(
+                    account=address.hex(),
+                    a_units=member.earned_a,
+                    b_units=member.earned_b,
+                    validating_units=member.earned_validating,
+                )
+                for address, member in records.MEMBERS.scan(view, integer_bytes(found.id))
+            ),
+        )
+
+    return {"arena.submissions": submissions, "arena.scores": scores, "arena.leaderboard": leaderboard}

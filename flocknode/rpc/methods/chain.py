@@ -1,0 +1,112 @@
+"""`chain.*`: the log, its parameters and its money."""
+
+from flocknode.node import Node
+from flocknode.rpc.dispatch import Handler
+from flocknode.rpc.records import Block, BlockTransaction, ChainHead, ChainParams, Count, Signer, Supply
+from protocol import blocks
+from protocol.codec import encode
+from protocol.errors import NotFound
+from protocol.plain import to_plain
+from protocol.rules import purses
+from protocol.transactions import SignedTransaction, open_transaction
+
+# What the first byte of a purse's name says its units are bonded to.
+PLACES = {
+    b"b": "balances",
+    b"k": "replica_bonds",
+    b"s": "stakes",
+    b"d": "deposits",
+    b"p": "task_pots",
+    b"r": "reward_b",
+    b"u": "unbonding",
+    b"t": "treasury",
+}
+
+
+def describe_block(node: Node, block: blocks.Block) -> Block:
+    """Return a block for people."""
+    header, commit = block.header, node.chain.load_commit(block.header.height)
+    receipts = node.chain.store.load_receipts(header.height)
+    assert commit is not None, "a committed block without its commit"
+    assert receipts is not None, "a committed block without its receipts"
+    signers = {entry.replica for entry in commit.signatures}
+    return Block(
+        height=header.height,
+        block=commit.block_id.hex(),
+        time_ms=header.time_ms,
+        round=header.round,
+        commit_round=commit.round,
+        proposer=header.proposer.hex(),
+        previous_block=header.previous_block.hex(),
+        transactions_root=header.transactions_root.hex(),
+        state_root=header.state_root.hex(),
+        receipts_root=header.receipts_root.hex(),
+        size_bytes=len(encode(block)),
+        transactions=tuple(
+            describe_entry(node, data, receipt) for data, receipt in zip(block.transactions, receipts, strict=True)
+        ),
+        # The set is the genesis document's, so today's replicas are those of any height.
+        signers=tuple(
+            Signer(consensus_key=replica.key.hex(), power=replica.power, has_signed=replica.key in signers)
+            for replica in node.chain.replicas.replicas
+        ),
+    )
+
+
+def describe_entry(node: Node, data: bytes, receipt: blocks.Receipt) -> BlockTransaction:
+    """Return one transaction of a block in a line."""
+    transaction = open_transaction(node.chain.id, data)
+    return BlockTransaction(
+        id=receipt.transaction.hex(),
+        kind=type(transaction.payload).__name__,
+        sender=transaction.sender.hex() if isinstance(transaction, SignedTransaction) else None,
+        error=receipt.error,
+        message=receipt.message,
+    )
+
+
+def make_methods(node: Node) -> dict[str, Handler]:
+    """Return the methods of this namespace."""
+
+    async def head() -> ChainHead:
+        """Show the newest committed block of this node."""
+        newest = node.chain.head
+        return ChainHead(
+            chain=node.chain.id.hex(),
+            height=newest.height,
+            block=newest.block_id.hex(),
+            time_ms=newest.time_ms,
+            state_root=newest.state_root.hex(),
+            receipts_root=newest.receipts_root.hex(),
+        )
+
+    async def block(*, height: Count | None = None) -> Block:
+        """Show a block of the log; without a height, the newest."""
+        wanted = node.chain.head.height if height is None else height
+        found = node.chain.load_block(wanted)
+        if found is None:
+            raise NotFound(f"no block {wanted}; the newest is {node.chain.head.height}", height=wanted)
+        return describe_block(node, found)
+
+    async def params() -> ChainParams:
+        """Show the parameters of the rules."""
+        return ChainParams(height=node.chain.head.height, parameters=to_plain(node.chain.params))
+
+    async def supply() -> Supply:
+        """Show where all FML is; the places add up to the total."""
+        view = node.chain.view
+        counted, genesis = purses.get_supply(view), node.chain.document
+        born = sum(account.balance for account in genesis.accounts) + sum(r.bond for r in genesis.replicas)
+        places = dict.fromkeys(PLACES.values(), 0)
+        for purse, units in purses.scan_purses(view):
+            places[PLACES[purse[:1]]] += units
+        return Supply(
+            height=node.chain.head.height,
+            genesis_units=born,
+            minted_units=counted.minted - born,
+            burned_units=counted.burned,
+            total_units=counted.minted - counted.burned,
+            places=places,
+        )
+
+    return {"chain.head": head, "chain.block": block, "chain.params": params, "chain.supply": supply}

@@ -1,0 +1,287 @@
+"""What every RPC method answers with, and what subscriptions carry: the shapes that clients can rely on.
+
+Results are JSON objects with field names in snake case. Hashes, keys, addresses, ids and tags are lower-case hex text;
+amounts are integers of base units (`_units`, 1 FML = 10^9), times are milliseconds since the Unix epoch (`_ms`), ratios
+are integers of 10^-6 (`_millionths`). A field that does not apply is null, never left out. No behaviour lives here.
+"""
+
+from typing import Annotated, Any, Literal, dataclass_transform
+
+from msgspec import Meta, Struct
+
+MAX_LIST = 1000
+MAX_TAIL = 1000
+
+# 32 bytes in hex: an account's address, a consensus key, a block or transaction id, a root, a tag.
+Hex32 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+# Any bytes in hex.
+Hex = Annotated[str, Meta(pattern="^([0-9a-f]{2})*$")]
+Units = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Millionths = Annotated[int, Meta(ge=0)]
+# The absolute path of a file on the machine of the daemon.
+FilePath = Annotated[str, Meta(pattern="^/", max_length=4096)]
+Level = Literal["debug", "info", "warning", "error"]
+Topic = Literal["blocks", "rounds", "tasks", "logs"]
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+class Result(Struct, frozen=True, kw_only=True):
+    """Base of every RPC record: immutable, fields by name."""
+
+
+# --- node ------------------------------------------------------------------------------------------------------------
+
+
+class NodeStatus(Result):
+    """How this node is doing; `cause` says in a sentence why it is, or is not, making progress."""
+
+    name: str
+    version: str
+    pid: Count
+    home: str
+    started_ms: Count
+    chain: Hex32
+    peer: str
+    address: str
+    account: Hex32 | None
+    consensus_key: Hex32 | None
+    is_replica: bool
+    is_catching_up: bool
+    height: Count
+    block: Hex32
+    state_root: Hex32
+    time_ms: Count
+    round: Count
+    peers: Count
+    pending_transactions: Count
+    worker: str
+    cause: str
+
+
+class Peer(Result):
+    """Another node this one is connected to."""
+
+    peer: str
+    address: str
+    is_outbound: bool
+    height: Count | None
+    connected_ms: Count
+
+
+class PeerList(Result):
+    """The peers connected now."""
+
+    peers: tuple[Peer, ...]
+
+
+class Stopping(Result):
+    """The daemon has begun to stop."""
+
+    pid: Count
+
+
+# --- accounts and transactions ---------------------------------------------------------------------------------------
+
+
+class Account(Result):
+    """What an account owns: spendable, bonded as a replica, staked and deposited in tasks, and on its way back."""
+
+    address: Hex32
+    nonce: Count
+    balance_units: Units
+    bonded_units: Units
+    staked_units: Units
+    unbonding_units: Units
+
+
+class AccountList(Result):
+    """Accounts by address; `next` is the address to continue after, if there are more."""
+
+    height: Count
+    accounts: tuple[Account, ...]
+    next: Hex32 | None
+
+
+class Outcome(Result):
+    """What became of a submitted transaction.
+
+    `pending`: in the mempool (the answer when asked not to wait); `included`: in block `height` and applied; `failed`:
+    in block `height`, where it changed nothing but its fee and nonce, for the reason in `error` and `message`;
+    `expired`: not included by its expiry height, and it never will be. A transaction that is refused at once is no
+    outcome but an error.
+    """
+
+    id: Hex32
+    status: Literal["pending", "included", "failed", "expired"]
+    height: Count | None
+    expiry_height: Count | None
+    error: Count
+    message: str
+
+
+class Transaction(Result):
+    """A transaction of the log or of the mempool; `fields` are those of its kind, bytes as hex."""
+
+    id: Hex32
+    kind: str
+    status: Literal["pending", "included", "failed"]
+    sender: Hex32 | None
+    nonce: Count | None
+    fee_units: Units
+    expiry_height: Count | None
+    height: Count | None
+    index: Count | None
+    error: Count
+    message: str
+    size_bytes: Count
+    fields: dict[str, Any]
+
+
+# --- chain -----------------------------------------------------------------------------------------------------------
+
+
+class ChainHead(Result):
+    """The newest committed block of this node, and the roots after it."""
+
+    chain: Hex32
+    height: Count
+    block: Hex32
+    time_ms: Count
+    state_root: Hex32
+    receipts_root: Hex32
+
+
+class BlockTransaction(Result):
+    """One transaction of a block and what became of it; `error` 0 means applied."""
+
+    id: Hex32
+    kind: str
+    sender: Hex32 | None
+    error: Count
+    message: str
+
+
+class Signer(Result):
+    """A replica of the set that decided a block, and whether this node's commit holds its signature."""
+
+    consensus_key: Hex32
+    power: Count
+    has_signed: bool
+
+
+class Block(Result):
+    """A block of the log. Roots in a header are those after the previous block."""
+
+    height: Count
+    block: Hex32
+    time_ms: Count
+    round: Count
+    commit_round: Count
+    proposer: Hex32
+    previous_block: Hex32
+    transactions_root: Hex32
+    state_root: Hex32
+    receipts_root: Hex32
+    size_bytes: Count
+    transactions: tuple[BlockTransaction, ...]
+    signers: tuple[Signer, ...]
+
+
+class ChainParams(Result):
+    """The parameters of the protocol in force; names carry the units."""
+
+    height: Count
+    parameters: dict[str, int | str | list[int]]
+
+
+class Supply(Result):
+    """Where all FML is: genesis + minted - burned = total = the sum of the places."""
+
+    height: Count
+    genesis_units: Units
+    minted_units: Units
+    burned_units: Units
+    total_units: Units
+    places: dict[str, Units]
+
+
+# --- logs and events -------------------------------------------------------------------------------------------------
+
+
+class LogLine(Result):
+    """One line of the daemon's log: its serial number, event, fields, and the text that a terminal shows."""
+
+    number: Count
+    time_ms: Count
+    level: Level
+    event: str
+    text: str
+    fields: dict[str, Any]
+
+
+class LogTail(Result):
+    """The newest lines of the log, oldest first."""
+
+    lines: tuple[LogLine, ...]
+
+
+class BlockEvent(Result):
+    """A block was committed: topic `blocks`. `duration_ms` runs from the height's start to the commit."""
+
+    height: Count
+    block: Hex32
+    round: Count
+    time_ms: Count
+    proposer: Hex32
+    transactions: Count
+    signed: Count
+    replicas: Count
+    duration_ms: Count
+
+
+class RoundEvent(Result):
+    """The replica entered a step of a round, or waits for the stated cause: topic `rounds`."""
+
+    height: Count
+    round: Count
+    step: str
+    cause: str
+
+
+class TaskEvent(Result):
+    """A phase of a task began or ended, or this node did a duty of it: topic `tasks`. `text` says it in a sentence."""
+
+    height: Count
+    task: Count
+    name: str
+    epoch: Count
+    phase: str
+    text: str
+
+
+Event = BlockEvent | RoundEvent | TaskEvent | LogLine
+
+
+class Subscription(Result):
+    """A subscription of this connection has begun; its notifications are called `events.event`."""
+
+    subscription: Count
+
+
+class Unsubscribed(Result):
+    """Whether there was such a subscription."""
+
+    was_subscribed: bool
+
+
+class Notification(Result):
+    """The parameters of a notification: `seq` counts from 0 for each subscription and has no gaps.
+
+    `topic` is `lagged` in the last one to a reader that was too slow, whose subscription is then over.
+    """
+
+    subscription: Count
+    seq: Count
+    topic: Literal["blocks", "rounds", "tasks", "logs", "lagged"]
+    event: dict[str, Any]

@@ -1,0 +1,351 @@
+"""A small node behind a real socket, with an answer for every method, and the command line as a real process."""
+
+import os
+import sys
+from functools import partial
+
+import pytest
+import structlog
+import trio
+
+from flocknode import logs
+from flocknode.founding import create_home, make_genesis, save_document
+from flocknode.home import Home
+from flocknode.rpc import arena_records as a
+from flocknode.rpc import records as r
+from flocknode.rpc.events import EventHub, make_log_methods
+from flocknode.rpc.server import RpcServer
+from protocol.errors import InsufficientFunds, NotFound
+
+NOW_MS = 1_700_000_000_000
+TASK = "7a" * 32
+TAGS = ("e1" * 32, "e2" * 32)
+
+
+class Node:
+    """Handlers that answer with fixed records, about the accounts of a real genesis document."""
+
+    def __init__(self, homes):
+        self.home = homes[0]
+        self.calls = []
+        document = make_genesis(homes, preset="devnet", name="t", balance_units=10**12, bond_units=10**12)
+        save_document(self.home.genesis_file, document)
+        self.alice, self.bob = (account.address.hex() for account in document.accounts)
+        self.keys = [replica.key.hex() for replica in document.replicas]
+        self.outcome_status = "included"
+        self.stopped = trio.Event()
+        self.hub = EventHub()
+
+    def handlers(self):
+        """Return the method table."""
+        return {
+            "node.status": self.status,
+            "node.peers": self.peers,
+            "node.stop": self.stop,
+            "account.show": self.account,
+            "account.list": self.accounts,
+            "tx.transfer": self.transfer,
+            "tx.submit": self.submit_raw,
+            "tx.show": self.transaction,
+            "chain.head": self.head,
+            "chain.block": self.block,
+            "chain.params": self.params,
+            "chain.supply": self.supply,
+            "arena.create": self.create,
+            "arena.join": self.join,
+            "arena.submit": self.submit,
+            "arena.leave": self.leave,
+            "arena.list": self.tasks,
+            "arena.show": self.task,
+            "arena.submissions": self.submissions,
+            "arena.scores": self.scores,
+            "arena.leaderboard": self.leaderboard,
+        }
+
+    async def status(self) -> r.NodeStatus:
+        """How the node is doing."""
+        return r.NodeStatus(
+            name="alice",
+            version="0.1.0",
+            pid=os.getpid(),
+            home=str(self.home.path),
+            started_ms=NOW_MS,
+            chain="0c" * 32,
+            peer="12D3Koo",
+            address="/ip4/127.0.0.1/tcp/4001/p2p/12D3Koo",
+            account=self.alice,
+            consensus_key=self.keys[0],
+            is_replica=True,
+            is_catching_up=False,
+            height=42,
+            block="b1" * 32,
+            state_root="5a" * 32,
+            time_ms=NOW_MS,
+            round=2,
+            peers=1,
+            pending_transactions=3,
+            worker="idle",
+            cause="waiting  height 43 r2  power online 50 % (need > 66.7 %)  missing bob",
+        )
+
+    async def peers(self) -> r.PeerList:
+        """The peers."""
+        peer = r.Peer(peer="12D3Koo", address="/ip4/127.0.0.1/tcp/2", is_outbound=True, height=41, connected_ms=NOW_MS)
+        return r.PeerList(peers=(peer,))
+
+    async def stop(self) -> r.Stopping:
+        """Stop; the process that is waited for has ended already."""
+        self.stopped.set()
+        return r.Stopping(pid=2**22 - 1)
+
+    async def account(self, *, address: r.Hex32 | None = None) -> r.Account:
+        """An account."""
+        return r.Account(
+            address=address or self.alice,
+            nonce=4,
+            balance_units=1_500_000_001,
+            bonded_units=10**12,
+            staked_units=0,
+            unbonding_units=5 * 10**8,
+        )
+
+    async def accounts(self, *, after: r.Hex32 | None = None, limit: r.Count = 100) -> r.AccountList:
+        """All accounts."""
+        found = [await self.account(address=address) for address in sorted((self.alice, self.bob))]
+        return r.AccountList(height=1, accounts=tuple(found[:limit]), next=found[limit].address if limit < 2 else None)
+
+    async def transfer(
+        self, *, to: r.Hex32, amount_units: r.Units, fee_units: r.Units | None = None, wait: bool = True
+    ) -> r.Outcome:
+        """Move units."""
+        self.calls.append((to, amount_units, fee_units, wait))
+        if amount_units > 10**12:
+            raise InsufficientFunds("the balance does not cover it", have=10**12, need=amount_units)
+        return self.outcome()
+
+    def outcome(self):
+        """Return what becomes of every transaction."""
+        return r.Outcome(
+            id="1d" * 32,
+            status=self.outcome_status,
+            height=None if self.outcome_status in ("pending", "expired") else 43,
+            expiry_height=143,
+            error=34 if self.outcome_status == "failed" else 0,
+            message="the balance does not cover it" if self.outcome_status == "failed" else "",
+        )
+
+    async def submit_raw(self, *, transaction: r.Hex, wait: bool = True) -> r.Outcome:
+        """Send raw bytes."""
+        return self.outcome()
+
+    async def transaction(self, *, id: r.Hex32) -> r.Transaction:
+        """A transaction."""
+        return r.Transaction(
+            id=id,
+            kind="transfer",
+            status="failed",
+            sender=self.alice,
+            nonce=3,
+            fee_units=10**6,
+            expiry_height=143,
+            height=43,
+            index=0,
+            error=34,
+            message="too little",
+            size_bytes=200,
+            fields={"to": self.bob, "units": 25 * 10**8, "salt": "ab" * 200},
+        )
+
+    async def head(self) -> r.ChainHead:
+        """The head."""
+        roots = {"state_root": "5a" * 32, "receipts_root": "5b" * 32}
+        return r.ChainHead(chain="0c" * 32, height=42, block="b1" * 32, time_ms=NOW_MS, **roots)
+
+    async def block(self, *, height: r.Count | None = None) -> r.Block:
+        """A block."""
+        if height is not None and height > 42:
+            raise NotFound("there is no block 99 yet", head=42)
+        sent = r.BlockTransaction(id="1d" * 32, kind="transfer", sender=self.alice, error=0, message="")
+        return r.Block(
+            height=height or 42,
+            block="b1" * 32,
+            time_ms=NOW_MS,
+            round=0,
+            commit_round=1,
+            proposer=self.keys[1],
+            previous_block="b0" * 32,
+            transactions_root="5c" * 32,
+            state_root="5a" * 32,
+            receipts_root="5b" * 32,
+            size_bytes=900,
+            transactions=(sent,),
+            signers=(
+                r.Signer(consensus_key=self.keys[0], power=3 * 10**9, has_signed=True),
+                r.Signer(consensus_key=self.keys[1], power=10**9, has_signed=False),
+            ),
+        )
+
+    async def params(self) -> r.ChainParams:
+        """The parameters."""
+        return r.ChainParams(height=42, parameters={"fee_floor_units": 10**6, "layers": [1, 2]})
+
+    async def supply(self) -> r.Supply:
+        """The supply."""
+        amounts = {"genesis_units": 4 * 10**12, "minted_units": 0, "burned_units": 10**8}
+        total = 4 * 10**12 - 10**8
+        return r.Supply(height=42, **amounts, total_units=total, places={"balances": total})
+
+    async def create(
+        self,
+        *,
+        name: str,
+        family: str,
+        model: a.Settings,
+        metric: str,
+        dataset_a: r.FilePath,
+        dataset_b: r.FilePath,
+        epochs: r.Count,
+        escrow_units: r.Units,
+        metric_low_millionths: int = 0,
+        metric_high_millionths: int = 1_000_000,
+        wait: bool = True,
+    ) -> a.Submitted:
+        """Create a task."""
+        self.calls.append((name, family, model, metric, escrow_units, metric_low_millionths, dataset_a))
+        return a.Submitted(task=TASK, outcome=self.outcome())
+
+    async def join(
+        self,
+        *,
+        task: a.TaskReference,
+        role: a.Role,
+        stake_units: r.Units,
+        dataset: r.FilePath | None = None,
+        training: a.Training | None = None,
+        wait: bool = True,
+    ) -> a.Submitted:
+        """Join a task."""
+        self.calls.append((task, role, stake_units, dataset, training))
+        return a.Submitted(task=TASK, outcome=self.outcome())
+
+    async def submit(self, *, task: a.TaskReference, weights: r.FilePath) -> a.Submitted:
+        """Submit."""
+        return a.Submitted(task=TASK, outcome=self.outcome())
+
+    async def leave(self, *, task: a.TaskReference, wait: bool = True) -> a.Submitted:
+        """Leave."""
+        return a.Submitted(task=TASK, outcome=self.outcome())
+
+    def summary(self):
+        """Return the one task."""
+        return a.TaskSummary(
+            task=TASK,
+            name="digits",
+            creator=self.alice,
+            status="running",
+            epoch=2,
+            epochs=2,
+            phase="score",
+            deadline_ms=NOW_MS,
+            trainers=3,
+            validators=3,
+            escrow_units=10**12,
+        )
+
+    async def tasks(self, *, status: a.TaskState | None = None, limit: r.Count = 100) -> a.TaskList:
+        """The tasks."""
+        return a.TaskList(height=42, tasks=(self.summary(),) if status in (None, "running") else ())
+
+    async def task(self, *, task: a.TaskReference) -> a.Task:
+        """A task."""
+        if task not in ("digits", TASK):
+            raise NotFound(f"there is no task {task!r}", task=task)
+        member = {"stake_units": 50 * 10**9, "has_attested": True, "is_drawn": True, "is_leaving": False}
+        return a.Task(
+            summary=self.summary(),
+            family="mlp",
+            model={"layers": [64, 32, 10]},
+            metric="accuracy",
+            higher_is_better=True,
+            metric_low_millionths=0,
+            metric_high_millionths=1_000_000,
+            datasets=(a.Dataset(name="a", root="da" * 32, length_bytes=1000, key=None),),
+            members=(a.Member(account=self.bob, role="validator", **member),),
+            parameters={},
+        )
+
+    async def submissions(self, *, task: a.TaskReference, epoch: r.Count | None = None) -> a.SubmissionList:
+        """The submissions."""
+        common = {"epoch": 1, "root": "f0" * 32, "length_bytes": 2000, "is_opened": True, "is_held": True}
+        claimed = a.Submission(tag=TAGS[0], account=self.bob, **common)
+        return a.SubmissionList(task=TASK, submissions=(claimed, a.Submission(tag=TAGS[1], account=None, **common)))
+
+    async def scores(self, *, task: a.TaskReference, epoch: r.Count | None = None) -> a.ScoreList:
+        """The scores."""
+        common = {"epoch": 1, "validator": self.bob}
+        scored = a.ScoreEntry(
+            tag=TAGS[0], verdict="scored", score_millionths=941_700, duplicate_of=None, is_outlier=True, **common
+        )
+        invalid = a.ScoreEntry(
+            tag=TAGS[1], verdict="invalid", score_millionths=None, duplicate_of=TAGS[0], is_outlier=False, **common
+        )
+        return a.ScoreList(task=TASK, scores=(scored, invalid))
+
+    async def leaderboard(self, *, task: a.TaskReference, epoch: r.Count | None = None) -> a.Leaderboard:
+        """The leaderboard."""
+        ranked = a.Ranked(
+            rank=1,
+            tag=TAGS[0],
+            account=self.bob,
+            score_millionths=941_700,
+            share_millionths=540_541,
+            payout_units=123_456_789_000,
+        )
+        settled = a.Epoch(
+            epoch=1,
+            dataset="a",
+            is_settled=True,
+            trainer_pot_units=10**11,
+            validator_pot_units=10**11,
+            ranking=(ranked,),
+            validators=(a.ValidatorPayout(account=self.alice, payout_units=10**9, slashed_units=0),),
+        )
+        payout = a.Payout(account=self.bob, a_units=10**9, b_units=2 * 10**9, validating_units=0)
+        return a.Leaderboard(task=TASK, name="digits", status="running", epochs=(settled,), payouts=(payout,))
+
+
+@pytest.fixture
+async def node(tmp_path, nursery):
+    """A node that answers on the socket of its home until it is stopped."""
+    homes = [Home(tmp_path / "alice"), Home(tmp_path / "bob")]
+    for home in homes:
+        create_home(home, genesis=None, port=None, bootstrap=(), name=None)
+    node = Node(homes)
+    output = logs.configure(level="info", file=node.home.log_file, listener=partial(node.hub.publish, "logs"))
+    methods = {**node.handlers(), **make_log_methods(output)}
+
+    async def serve(task_status=trio.TASK_STATUS_IGNORED):
+        async with trio.open_nursery() as inner:
+            await inner.start(RpcServer(node.home.choose_socket(), methods, node.hub).run)
+            task_status.started()
+            await node.stopped.wait()
+            inner.cancel_scope.cancel()
+
+    await nursery.start(serve)
+    yield node
+    output.close()
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def flocknode(node):
+    """Run the command line on the node's home as a process: (exit code, stdout, stderr)."""
+
+    async def run(command, *more, **options):
+        words = [sys.executable, "-m", "flocknode", *command.split(), *more, "--home", str(node.home.path)]
+        done = await trio.run_process(
+            words, check=False, capture_stdout="stdout" not in options, capture_stderr=True, **options
+        )
+        return done.returncode, (done.stdout or b"").decode(), done.stderr.decode()
+
+    return run

@@ -1,0 +1,279 @@
+"""The commands as processes against a node: what they print, where, and how they end."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from subprocess import DEVNULL, PIPE
+
+import pytest
+import structlog
+import trio
+
+from flocknode.errors import Exit
+from flocknode.rpc.arena_records import Training
+
+SIGNAL_PROGRAM = """
+import trio
+from flocknode.cli.signals import run_until_signal
+
+async def main():
+    print("up", flush=True)
+    try:
+        await trio.sleep_forever()
+    finally:
+        print("down", flush=True)
+
+trio.run(run_until_signal, main)
+"""
+
+
+async def test_status_ends_with_the_cause(flocknode):
+    """`status` shows names and heights, and its last line is the sentence of cause."""
+    code, out, err = await flocknode("status")
+    assert (code, err) == (Exit.OK, "")
+    assert "(alice)" in out
+    assert "42  block b1b1b1b1…" in out
+    assert out.endswith("\nwaiting  height 43 r2  power online 50 % (need > 66.7 %)  missing bob\n")
+
+
+async def test_json_is_the_record(flocknode, node):
+    """`--json` prints the record of the method as one line of JSON and nothing else."""
+    code, out, err = await flocknode("--json account show bob")
+    assert (code, err, out.count("\n")) == (Exit.OK, "", 1)
+    assert json.loads(out)["address"] == node.bob
+    assert json.loads(out)["balance_units"] == 1_500_000_001
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("peers", "12D3Koo  /ip4/127.0.0.1/tcp/2  out"),
+        ("account show", "balance            1.500000001 FML"),
+        ("account list", "bob "),
+        ("chain head", "state root     " + "5a" * 32),
+        ("chain block 7", "bob          1  no"),
+        ("chain params", "layers            [1, 2]"),
+        ("chain supply", "burned    -0.1"),
+        ("arena list", "7a7a7a7a…  digits  alice    running  2/2    score"),
+        ("arena show digits", "bob     validator           50  attested, drawn"),
+        ("arena submissions digits", "1  e2e2e2e2…  unclaimed  f0f0f0f0…   2000  yes     yes"),
+        ("arena scores digits", "1  bob        e2e2e2e2…   invalid  copy of e1e1e1e1…"),
+        ("arena leaderboard digits", "1  e1e1e1e1…  bob     0.941700  0.540541  123.456789"),
+        ("tx show " + "1d" * 32, "status  failed: too little (error 34)"),
+        ("rpc chain.block height=3", '"height": 3'),
+        ("version", "0.1.0"),
+    ],
+)
+async def test_each_command_prints_its_result(flocknode, command, expected):
+    """Results are plain aligned text on stdout when it is no terminal, with names for accounts."""
+    code, out, err = await flocknode(command)
+    assert (code, err) == (Exit.OK, "")
+    assert expected in out, out
+
+
+async def test_a_terminal_gets_a_drawn_table(flocknode):
+    """On a terminal the same table is drawn with rules."""
+    reader, writer = os.openpty()
+    os.set_blocking(reader, False)
+    try:
+        code, _, _ = await flocknode(
+            "arena", "list", stdout=writer, env={**os.environ, "COLUMNS": "120", "TERM": "xterm"}
+        )
+        out = os.read(reader, 65_536).decode()
+    finally:
+        os.close(reader)
+        os.close(writer)
+    assert code == Exit.OK
+    assert "─" in out
+    assert "digits" in out
+
+
+async def test_a_transfer_names_the_receiver_and_waits(flocknode, node):
+    """Names and decimal amounts become an address and units; the outcome is printed."""
+    code, out, _ = await flocknode("tx transfer bob 12.5 --fee 0.001")
+    assert code == Exit.OK
+    assert out == f"included in block 43  {'1d' * 32}\n"
+    node.outcome_status = "pending"
+    code, out, _ = await flocknode(f"tx transfer {node.bob} 1 --no-wait")
+    assert (code, out.split()[0]) == (Exit.OK, "pending,")
+    assert node.calls == [(node.bob, 12_500_000_000, 10**6, True), (node.bob, 10**9, None, False)]
+
+
+@pytest.mark.parametrize("status", ["failed", "expired"])
+async def test_a_transaction_that_did_not_work_is_refused(flocknode, node, status):
+    """A transaction that failed in its block or expired ends with the code for refused."""
+    node.outcome_status = status
+    code, out, _ = await flocknode("tx transfer bob 1")
+    assert code == Exit.REFUSED
+    assert out.startswith(status)
+
+
+async def test_a_refusal_says_why_and_what_next(flocknode):
+    """A refused transaction ends with code 4, its reason on stderr, as JSON if asked for."""
+    code, out, err = await flocknode("tx transfer bob 2000")
+    assert (code, out) == (Exit.REFUSED, "")
+    assert err == "error: the balance does not cover it\n"
+    _, _, err = await flocknode("tx transfer bob 2000 --json")
+    error = json.loads(err)["error"]
+    assert (error["kind"], error["data"]) == ("InsufficientFunds", {"have": 10**12, "need": 2 * 10**12})
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("no-such-command", "Unknown command"),
+        ("tx transfer bob", "requires an argument"),
+        ("status --bogus", "Unknown option"),
+        ("tx transfer zoe 1", "Names: alice, bob."),
+        ("tx transfer bob 1.0000000001", "not an amount of FML"),
+        ("tx transfer bob nan", "not an amount of FML"),
+        ("tx transfer bob -1", "Unknown option"),
+        ("rpc chain.head height", "not a parameter"),
+        ("rpc chain.block height=x", "$.height"),
+        ("arena join digits --role trainer --stake 1", "--data FILE"),
+        ("status --home elsewhere", "takes one --home"),
+    ],
+)
+async def test_usage_errors(flocknode, command, words):
+    """A command that makes no sense ends with code 2 and says on stderr what is wrong with it."""
+    code, out, err = await flocknode(command)
+    assert (code, out) == (Exit.USAGE, "")
+    assert words in err
+
+
+async def test_without_a_daemon(flocknode, node):
+    """A home whose daemon is not running ends with code 3 and the command that starts it."""
+    code, out, _ = await flocknode("stop")
+    assert (code, out) == (Exit.OK, "stopped (pid 4194303)\n")
+    code, out, err = await flocknode("status")
+    assert (code, out) == (Exit.NOT_RUNNING, "")
+    assert f"flocknode node --home {node.home.path}" in err
+
+
+async def test_joining_carries_files_and_settings(flocknode, node, tmp_path):
+    """A trainer's data goes as an absolute path, its settings as a record; a validator has neither."""
+    (tmp_path / "bob.safetensors").write_bytes(b"")
+    code, out, err = await flocknode(
+        "arena join digits --role trainer --stake 50.5 --data bob.safetensors --passes 3 --seed 9",
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.getcwd()},
+    )
+    assert (code, err, out) == (Exit.OK, f"task {'7a' * 32}\n", f"included in block 43  {'1d' * 32}\n")
+    code, _, err = await flocknode("arena join digits --role validator --stake 10 --quiet")
+    assert (code, err) == (Exit.OK, "")
+    assert node.calls == [
+        ("digits", "trainer", 50_500_000_000, str(tmp_path / "bob.safetensors"), Training(passes=3, seed=9)),
+        ("digits", "validator", 10**10, None, None),
+    ]
+
+
+async def test_creating_carries_the_model(flocknode, node, tmp_path):
+    """Settings, bounds and datasets arrive as typed; a file that does not exist is named before anything is sent."""
+    for name in ("a", "b"):
+        (tmp_path / name).write_bytes(b"")
+    arguments = "arena create digits --family mlp --set layers=64,32,10 --metric r2 --low -0.5 --escrow 1000"
+    data = ["--data-a", str(tmp_path / "a"), "--data-b", str(tmp_path / "b")]
+    code, _, _ = await flocknode(arguments, *data)
+    assert code == Exit.OK
+    assert node.calls == [("digits", "mlp", {"layers": [64, 32, 10]}, "r2", 10**12, -500_000, data[1])]
+    code, _, err = await flocknode(arguments, "--data-a", str(tmp_path / "c"), *data[2:])
+    assert (code, f"there is no file {tmp_path / 'c'}" in err) == (Exit.ERROR, True)
+
+
+async def test_logs_follow_without_gap_or_repetition(flocknode, node):
+    """`logs -f` shows the lines so far and then the new ones, each once, until the daemon stops."""
+    log = structlog.get_logger()
+    for index in range(3):
+        log.info("before", index=index)
+    command = [sys.executable, "-m", "flocknode", "logs", "-f", "--json", "--home", str(node.home.path)]
+    process = await trio.lowlevel.open_process(command, stdout=PIPE, stderr=DEVNULL)
+    received = b""
+    while received.count(b"\n") < 3:
+        received += await process.stdout.receive_some()
+    for index in range(3):
+        log.info("after", index=index)
+    while received.count(b"\n") < 6:
+        received += await process.stdout.receive_some()
+    node.stopped.set()
+    assert await process.wait() == Exit.OK
+    lines = [json.loads(line) for line in received.splitlines()]
+    assert [(line["event"], line["fields"]["index"]) for line in lines] == [
+        (event, index) for event in ("before", "after") for index in range(3)
+    ]
+
+
+async def test_logs_of_a_stopped_daemon_come_from_its_file(flocknode, node):
+    """When no daemon answers, the last lines of the log file are shown, and a note says so."""
+    structlog.get_logger().info("block", height=1, round=0, transactions=0, signed=1, replicas=1, duration_ms=5)
+    with node.home.log_file.open("a") as file:
+        file.write('{"cut')
+    node.stopped.set()
+    await trio.testing.wait_all_tasks_blocked()
+    code, out, err = await flocknode("logs -n 1")
+    assert code == Exit.OK
+    assert out[9:] == "* block 1  r0  0 txs  1/1 signed  5 ms\n"
+    assert "not running" in err
+
+
+async def test_a_reader_that_closes_early_is_no_error_message(flocknode, node):
+    """`flocknode ... | head -0` ends quietly."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        _, _, err = await flocknode("rpc rpc.discover", stdout=writer)
+    finally:
+        os.close(writer)
+    assert err == ""
+
+
+def test_a_home_is_made_and_a_chain_founded(tmp_path):
+    """`init` and `genesis make` lead from nothing to homes of one chain, and refuse to go over them again."""
+
+    def flocknode(*arguments):
+        command = [sys.executable, "-m", "flocknode", *arguments, "--json"]
+        done = subprocess.run(command, capture_output=True, check=False, timeout=30)
+        return done.returncode, json.loads(done.stdout or done.stderr)
+
+    homes = [tmp_path / "alice", tmp_path / "bob"]
+    for home in homes:
+        code, made = flocknode("init --home", str(home), "--port", "4001")
+        assert (code, made["name"], made["chain"]) == (Exit.OK, home.name, None)
+    both = [word for home in homes for word in ("--home", str(home))]
+    file = str(tmp_path / "genesis.json")
+    make = ["genesis", "make", *both, "--balance", "1000", "--bond", "500", "--out", file]
+    code, founded = flocknode(*make)
+    assert code == Exit.OK
+    assert [flocknode("init --home", str(home), "--genesis", file)[1]["chain"] for home in homes] == [
+        founded["chain"]
+    ] * 2
+    assert flocknode(*make)[0] == Exit.ERROR
+    code, error = flocknode("init --home", str(homes[0]))
+    assert (code, error["error"]["kind"]) == (Exit.ERROR, "HomeExists")
+    assert flocknode("node --home", str(tmp_path / "none"))[1]["error"]["kind"] == "HomeMissing"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_cleanly(number):
+    """SIGTERM and SIGINT cancel what runs, which then cleans up, and the process ends with code 0."""
+    process = subprocess.Popen([sys.executable, "-c", SIGNAL_PROGRAM], stdout=PIPE, text=True)
+    assert process.stdout.readline() == "up\n"
+    process.send_signal(number)
+    assert process.communicate(timeout=10)[0] == "down\n"
+    assert process.returncode == 0
+
+
+async def test_status_is_quick_and_loads_nothing_heavy(flocknode, node):
+    """`status` imports neither trio nor libp2p nor torch nor a database, and answers well within a second."""
+    program = (
+        "import sys; from flocknode.cli.app import run; code = run(sys.argv[1:]);"
+        "print(sorted({'trio', 'torch', 'libp2p', 'plyvel', 'rich', 'numpy'} & set(sys.modules)), file=sys.stderr)"
+    )
+    command = [sys.executable, "-c", program, "status", "--home", str(node.home.path)]
+    started = time.perf_counter()
+    done = await trio.run_process(command, capture_stdout=True, capture_stderr=True)
+    assert done.stderr == b"[]\n"
+    # Three times what node.md allows, so that a busy machine does not fail the suite.
+    assert time.perf_counter() - started < 0.9

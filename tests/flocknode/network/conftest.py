@@ -1,0 +1,175 @@
+"""Nodes on loopback TCP in one process, and what they saw."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import trio
+
+from flocknode.network import Network, PeerId, Topic, Verdict
+from flocknode.network.gossip import PROTOCOL, Gossip
+from flocknode.network.host import Connection, Host
+from flocknode.network.messages import PROTOCOL_VERSION, Hello
+from flocknode.network.peers import Conduct, parse_address
+from flocknode.network.streams import Stream, frame
+from storage.blobs import BlobStore
+
+CHAIN = b"c" * 32
+PATIENCE_S = 10.0
+
+
+class Recorder:
+    """A handler that keeps what it is given and answers as told; also a source of blocks."""
+
+    def __init__(self) -> None:
+        self.verdict = Verdict.ACCEPT
+        self.messages: list[tuple[PeerId, Topic, bytes]] = []
+        self.events: list[tuple[str, PeerId]] = []
+        self.pairs: dict[int, bytes] = {}
+        self.gate = trio.Event()
+        self.gate.set()
+
+    async def handle(self, peer: PeerId, topic: Topic, payload: bytes) -> Verdict:
+        await self.gate.wait()
+        self.messages.append((peer, topic, payload))
+        return self.verdict
+
+    def peer_joined(self, peer: PeerId) -> None:
+        self.events.append(("joined", peer))
+
+    def peer_left(self, peer: PeerId) -> None:
+        self.events.append(("left", peer))
+
+    def load_pair(self, height: int) -> bytes | None:
+        return self.pairs.get(height)
+
+    @property
+    def payloads(self) -> list[bytes]:
+        return [payload for _, _, payload in self.messages]
+
+
+class Node:
+    """One network with its recorder and blob store, and the nursery task it runs in."""
+
+    def __init__(self, network: Network, seen: Recorder, store: BlobStore) -> None:
+        self.network = network
+        self.seen = seen
+        self.store = store
+        self.scope = trio.CancelScope()
+        self.stopped = trio.Event()
+
+    @property
+    def peer(self) -> PeerId:
+        return self.network.peer
+
+    @property
+    def gossip(self) -> Gossip:
+        return self.network._gossip
+
+    @property
+    def conduct(self) -> Conduct:
+        return self.network._conduct
+
+    @property
+    def port(self) -> int:
+        return parse_address(self.network.address).port
+
+    async def run(self, *, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
+        with self.scope:
+            await self.network.run(task_status=task_status)
+        self.stopped.set()
+
+    async def stop(self) -> None:
+        self.scope.cancel()
+        await self.stopped.wait()
+
+
+class Attacker:
+    """A libp2p host without our manners: it links like an honest peer and then sends what a test wants."""
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+
+    async def dial(self, node: Node) -> Connection:
+        return await self.host.dial(parse_address(node.network.address))
+
+    async def link(self, node: Node) -> tuple[Connection, Stream]:
+        """Dial and say hello; return when the node has admitted us."""
+        connection = await self.dial(node)
+        stream = await connection.open_stream(PROTOCOL)
+        await stream.write(frame(Hello(PROTOCOL_VERSION, CHAIN, b"i" * 32, b"")))
+        with trio.fail_after(PATIENCE_S):
+            await stream.read_frame(4096)
+            await wait_until(lambda: self.host.peer in node.network.peers)
+        return connection, stream
+
+
+async def wait_until(condition: Callable[[], object]) -> None:
+    """Wait for sockets to have done their work."""
+    with trio.fail_after(PATIENCE_S):
+        while not condition():  # noqa: ASYNC110  # no event tells what sockets and other tasks have done
+            await trio.sleep(0.005)
+
+
+@pytest.fixture
+def until() -> Callable[[Callable[[], object]], Awaitable[None]]:
+    return wait_until
+
+
+@pytest.fixture
+def start(nursery: trio.Nursery, tmp_path: Path) -> Callable[..., Awaitable[Node]]:
+    """Start a node: `await start(1, bootstrap=[other], chain=..., port=...)`; the number seeds its key."""
+
+    async def start_node(
+        number: int, *, bootstrap: tuple[object, ...] = (), chain: bytes = CHAIN, port: int = 0
+    ) -> Node:
+        seen, store = Recorder(), BlobStore(tmp_path / f"blobs{number}")
+        addresses = [other if isinstance(other, str) else other.network.address for other in bootstrap]
+        network = Network(
+            chain=chain,
+            peer_seed=bytes([number]) * 32,
+            listen_port=port,
+            bootstrap=addresses,
+            status=lambda: f"node {number}".encode(),
+            handler=seen,
+            blocks=seen,
+            blobs=store,
+        )
+        node = Node(network, seen, store)
+        await nursery.start(node.run)
+        return node
+
+    return start_node
+
+
+@pytest.fixture
+def linked(start: Callable[..., Awaitable[Node]]) -> Callable[..., Awaitable[list[Node]]]:
+    """Start nodes that all know each other: `await linked(3)`."""
+
+    async def start_linked(count: int) -> list[Node]:
+        nodes: list[Node] = []
+        for number in range(1, count + 1):
+            nodes.append(await start(number, bootstrap=tuple(nodes)))
+        await wait_until(lambda: all(len(node.network.peers) == count - 1 for node in nodes))
+        return nodes
+
+    return start_linked
+
+
+@pytest.fixture
+def attack(nursery: trio.Nursery) -> Callable[[], Awaitable[Attacker]]:
+    """Start an attacker."""
+
+    async def start_attacker() -> Attacker:
+        host = Host(peer_seed=b"x" * 32, handlers={}, conduct=Conduct())
+        await nursery.start(host.run, 0)
+        return Attacker(host)
+
+    return start_attacker
+
+
+@pytest.fixture
+def names() -> SimpleNamespace:
+    """Constants that tests share."""
+    return SimpleNamespace(chain=CHAIN, hello=Hello(PROTOCOL_VERSION, CHAIN, b"i" * 32, b""))

@@ -1,0 +1,155 @@
+"""Strangers who send garbage: the host stays up, honest peers notice nothing, and the sender is refused."""
+
+import os
+
+import pytest
+import trio
+
+from flocknode.network import PeerUnreachable, Topic, blobs, gossip, sync
+from flocknode.network.errors import StreamLost
+from flocknode.network.host import MAX_STREAMS_PER_CONNECTION
+from flocknode.network.messages import Push
+from flocknode.network.streams import frame, frame_of
+from protocol.codec import encode
+
+GARBAGE = [
+    pytest.param(b"\x00\x00\x00\x05hello", id="no record"),
+    pytest.param(b"\xff\xff\xff\xff" + b"x" * 100, id="length of 4 GiB"),
+    pytest.param(frame([99, "what"]), id="unknown kind"),
+    pytest.param(b"\x00\x00\x00\x02\x91\xc1", id="not MessagePack"),
+    pytest.param(frame_of(encode(Push(Topic.CONSENSUS, b"x")) + b"y"), id="bytes behind the record"),
+]
+
+
+@pytest.fixture
+async def pair(linked):
+    return await linked(2)
+
+
+@pytest.fixture
+def still_works(pair, until):
+    """Check that two honest nodes still hear each other over the link they had."""
+
+    async def check() -> None:
+        first, second = pair
+        first.network.publish(Topic.CONSENSUS, b"ping")
+        second.network.publish(Topic.CONSENSUS, b"pong")
+        await until(lambda: b"pong" in first.seen.payloads and b"ping" in second.seen.payloads)
+        assert first.seen.events == [("joined", second.peer)]
+
+    return check
+
+
+@pytest.mark.parametrize("garbage", GARBAGE)
+async def test_garbage_instead_of_a_hello(pair, attack, until, still_works, garbage: bytes) -> None:
+    """Who does not even greet is refused, for all its connections."""
+    node, attacker = pair[0], await attack()
+    connection = await attacker.dial(node)
+    stream = await connection.open_stream(gossip.PROTOCOL)
+    await stream.write(garbage)
+    await until(lambda: node.conduct.is_refused(attacker.host.peer))
+    with trio.fail_after(5):
+        await connection.wait_closed()
+        await (await attacker.dial(node)).wait_closed()
+    await still_works()
+
+
+@pytest.mark.parametrize("garbage", GARBAGE)
+@pytest.mark.parametrize("protocol", [gossip.PROTOCOL, sync.PROTOCOL, blobs.PROTOCOL])
+async def test_garbage_after_an_honest_hello(pair, attack, until, still_works, protocol: str, garbage: bytes) -> None:
+    """A linked peer that turns bad on any protocol loses its link and is refused."""
+    node, attacker = pair[0], await attack()
+    connection, stream = await attacker.link(node)
+    if protocol != gossip.PROTOCOL:
+        stream = await connection.open_stream(protocol)
+    await stream.write(garbage)
+    await until(lambda: node.conduct.is_refused(attacker.host.peer) and attacker.host.peer not in node.network.peers)
+    node.seen.events[:] = [event for event in node.seen.events if event[1] != attacker.host.peer]
+    await still_works()
+
+
+async def test_garbage_instead_of_a_protocol_name(pair, attack, until, still_works) -> None:
+    """The library raises what its decoders raise; none of it ends the host, and it adds up."""
+    node, attacker = pair[0], await attack()
+    for garbage in (
+        b"\x04\xff\xfe\xfd\n",
+        b"\xff" * 40,
+        b"\x03\x00\x00\x00",
+        b"\x14/multistream/1.0.0\n\x03\xff\xff\n",
+        b"\x01\n",
+    ):
+        points = node.conduct.points(attacker.host.peer)
+        stream = await (await attacker.dial(node))._raw.new_stream()
+        await stream.write(garbage)
+        await until(lambda points=points: node.conduct.points(attacker.host.peer) > points + 10)
+    stream = await (await attacker.dial(node))._raw.new_stream()
+    await stream.write(b"\x05abcd\n")
+    await until(lambda: node.conduct.is_refused(attacker.host.peer))
+    await still_works()
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_garbage_below_the_streams(pair, attack, still_works, seed: int) -> None:
+    """Encrypted frames that no muxer would send end that connection and nothing else."""
+    node, attacker = pair[0], await attack()
+    connection = await attacker.dial(node)
+    secured = connection._raw.muxed_conn.secured_conn
+    headers = [
+        b"\x00\x00\x00\x01" + b"\xff" * 8,
+        b"\x09" * 12,
+        b"\x00\x03\x00\x00" + bytes(8),
+        b"\x00\x01\x00\x05" + bytes(8),
+    ]
+    await secured.write(headers[seed] + bytes([seed]) * 200)
+    await secured.write(b"\x00\x00\x00\x00" + bytes(4) + b"\x00\xff\xff\xff")
+    await secured.close()
+    await still_works()
+
+
+async def test_garbage_on_the_bare_socket(pair, still_works) -> None:
+    """Bytes that are no handshake, half a handshake, and nothing at all."""
+    node = pair[0]
+    for data in (os.urandom(1000), b"\x13/multistream/1.0.0\n", b"\xff" * 70_000, b""):
+        socket = await trio.open_tcp_stream("127.0.0.1", node.port)
+        await socket.send_all(data)
+        await socket.aclose()
+    await still_works()
+
+
+async def test_connections_that_say_nothing_are_bounded_and_end(pair, until, still_works, monkeypatch) -> None:
+    """Sockets beyond the limit of handshakes are closed at once, the others when their time is over."""
+    monkeypatch.setattr("flocknode.network.host.HANDSHAKE_S", 0.3)
+    node = pair[0]
+    sockets = [await trio.open_tcp_stream("127.0.0.1", node.port) for _ in range(40)]
+    await until(lambda: 0 < node.network._host._handshakes <= 16)
+    with trio.fail_after(5):
+        for socket in sockets:
+            while await socket.receive_some(4096):
+                pass
+            await socket.aclose()
+    await still_works()
+
+
+async def test_a_connection_without_a_link_ends(pair, attack, still_works, monkeypatch) -> None:
+    """Who connects and never greets is sent away, and is served nothing meanwhile."""
+    monkeypatch.setattr("flocknode.network.host.ADMISSION_S", 0.3)
+    attacker = await attack()
+    connection = await attacker.dial(pair[0])
+    stream = await connection.open_stream(sync.PROTOCOL)
+    with pytest.raises(StreamLost, match="reading failed"):
+        await stream.read_frame(100)
+    with trio.fail_after(5):
+        await connection.wait_closed()
+    await still_works()
+
+
+async def test_streams_of_one_connection_are_bounded(pair, attack, still_works) -> None:
+    """A peer cannot open streams without end."""
+    attacker = await attack()
+    connection, _ = await attacker.link(pair[0])
+    for _ in range(MAX_STREAMS_PER_CONNECTION - 1):
+        await connection.open_stream(sync.PROTOCOL)
+    with pytest.raises(PeerUnreachable, match="no /flock/sync/1 stream"):
+        await connection.open_stream(sync.PROTOCOL)
+    pair[0].seen.events.pop()
+    await still_works()

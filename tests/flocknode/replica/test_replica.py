@@ -1,0 +1,291 @@
+"""Whole replicas together: what they commit, how they stop, return and catch up, and what they refuse."""
+
+import pytest
+import trio
+
+from flocknode.replica.replica import STALL_LOG_S
+from protocol.codec import encode
+from protocol.errors import StateMismatch
+from protocol.tendermint.machine import Step
+
+
+async def test_transactions_are_committed_by_all(open_world) -> None:
+    """Four replicas, three transactions, one log; the certifying empty block follows, and then nothing."""
+    async with open_world() as world:
+        await world.start()
+        for index, node in enumerate(world.nodes):
+            node.transactions.waiting.append(b"tx%d" % index)
+            node.replica.notice_transaction()
+        await world.wait_for_height(4)
+        included = {data for height in range(1, 5) for data in world.nodes[0].chain.pairs[height][0].transactions}
+        assert included <= {b"tx0", b"tx1", b"tx2", b"tx3"}
+        await world.wait_for_height(8)
+        included = [data for block, _ in world.nodes[0].chain.pairs.values() for data in block.transactions]
+        assert sorted(included) == [b"tx0", b"tx1", b"tx2", b"tx3"]
+
+
+async def test_an_idle_chain_makes_a_block_per_idle_time(open_world) -> None:
+    """Without transactions an empty block asks for no successor: one per 5 s, and the replicas rest in between."""
+    async with open_world() as world:
+        await world.start()
+        await trio.sleep(31)
+        assert 6 <= world.nodes[0].height <= 8
+        assert world.nodes[0].replica.status().step == Step.WAITING
+        assert world.nodes[0].replica.status().cause == ""
+
+
+async def test_a_transaction_commits_in_a_fraction_of_a_second(open_world) -> None:
+    """The wait ends with the transaction: a few message delays, no timeout."""
+    async with open_world() as world:
+        await world.start()
+        await world.wait_for_height(2)
+        began = trio.current_time()
+        height = max(node.height for node in world.nodes)
+        world.nodes[1].transactions.waiting.append(b"tx")
+        world.nodes[1].replica.notice_transaction()
+        # Others start by the votes of the one that knows of it; the proposer need not be that one.
+        for node in world.nodes:
+            node.transactions.waiting = [b"tx"]
+        await world.wait_for_height(height + 1)
+        assert trio.current_time() - began < 0.5
+
+
+async def test_n1_a_chain_of_one(open_world) -> None:
+    """A single replica is its own quorum."""
+    async with open_world(1) as world:
+        await world.start()
+        await world.wait_for_height(3)
+
+
+@pytest.mark.parametrize("size", [4, 7])
+@pytest.mark.parametrize("seed", range(3))
+async def test_loss(open_world, size: int, seed: int) -> None:
+    """30 % of messages lost: anti-entropy brings heights to an end."""
+    async with open_world(size, seed=seed) as world:
+        world.loss = 0.3
+        await world.start()
+        await world.wait_for_height(6, within_s=120)
+
+
+async def test_n4f2_stalls_with_its_cause_and_recovers(open_world) -> None:
+    """Two of four down: one sentence says why; when the third returns there is progress."""
+    async with open_world() as world:
+        await world.start()
+        await world.wait_for_height(2)
+        world.nodes[2].kill()
+        world.nodes[3].kill()
+        await trio.sleep(STALL_LOG_S + 10)
+        status, height = world.nodes[0].replica.status(), world.nodes[0].height
+        assert status.cause == "power online 50 % (need > 66.7 %)  missing r2, r3"
+        assert set(status.missing) == {world.keys[2], world.keys[3]}
+        assert (status.power_online, status.power_total) == (2, 4)
+        await world.nodes[3].start()
+        await world.wait_for_height(height + 3)
+        assert world.nodes[0].replica.status().power_online == 3
+
+
+@pytest.mark.parametrize("cut_power", [False, True])
+@pytest.mark.parametrize("seed", range(4))
+async def test_crashes_contradict_nothing(open_world, seed: int, cut_power: bool) -> None:
+    """Replicas die at any moment and return, with lossy links; the network asserts that nobody contradicts itself."""
+    async with open_world(seed=seed) as world:
+        world.loss = 0.1
+        await world.start()
+        for _ in range(12):
+            await trio.sleep(world.random.uniform(0.05, 1.5))
+            node = world.random.choice(world.nodes)
+            if node.replica is not None:
+                node.kill(cut_power=cut_power)
+            else:
+                await node.start()
+        for node in world.nodes:
+            if node.replica is None:
+                await node.start()
+        reached = max(node.height for node in world.nodes)
+        await world.wait_for_height(reached + 3, within_s=120)
+
+
+async def test_all_replicas_lose_power_in_the_middle_of_a_round(open_world) -> None:
+    """Locks and blocks come back from the logs: the height goes on where it was."""
+    async with open_world() as world:
+        await world.start()
+        await world.wait_for_height(2)
+        for node in world.nodes:
+            node.transactions.waiting = [b"tx"]
+            node.replica.notice_transaction()
+        await trio.sleep(0.07)
+        for node in world.nodes:
+            node.kill(cut_power=True)
+        await world.start()
+        await world.wait_for_height(5)
+
+
+async def test_a_late_follower_catches_up_by_range(open_world) -> None:
+    """A node without keys joins at height 80 or so, and gets there; it signs nothing."""
+    async with open_world() as world:
+        await world.start()
+        for node in world.nodes:
+            node.chain.params = world.nodes[0].chain.params
+        with trio.fail_after(1000):
+            await world.nodes[0].replica.wait_for_height(80)
+        follower = world.add_follower()
+        await follower.start()
+        began = trio.current_time()
+        await world.wait_for_height(80, nodes=[follower])
+        assert trio.current_time() - began < 3
+        assert not follower.replica.status().is_voter
+        assert follower.transactions.waiting == []
+        await world.wait_for_height(82, nodes=[follower])
+
+
+async def test_a_replica_that_was_away_catches_up_and_votes_again(open_world) -> None:
+    """It is in the newest commits soon after its return."""
+    async with open_world() as world:
+        await world.start()
+        await world.wait_for_height(2)
+        world.nodes[0].kill()
+        await world.wait_for_height(12, within_s=120)
+        await world.nodes[0].start()
+        await world.wait_for_height(16, within_s=120)
+        signers = {entry.replica for entry in world.nodes[1].chain.pairs[16][1].signatures}
+        await world.wait_for_height(20, within_s=120)
+        signers |= {e.replica for height in range(16, 21) for e in world.nodes[1].chain.pairs[height][1].signatures}
+        assert world.keys[0] in signers
+
+
+async def test_a_restored_backup_signs_nothing_until_its_height_commits(open_world) -> None:
+    """A replica restarted with an empty memory: its peers remember its vote, and it waits for that height to pass."""
+    async with open_world() as world:
+        await world.start()
+        await world.wait_for_height(2)
+        # Nobody decides: 0 has voted at this height, two others are cut off.
+        world.cut = lambda sender, receiver: {sender.name, receiver.name} & {"n2", "n3"} != set()
+        await trio.sleep(8)
+        height = world.nodes[0].replica.status().height
+        world.nodes[0].kill()
+        world.nodes[0].path.unlink()
+        await world.nodes[0].start()
+        await trio.sleep(2)
+        assert "signs nothing" in world.nodes[0].replica.status().cause
+        assert world.nodes[0].log.records() == [] or all(b"" for _ in world.nodes[0].log.records())
+        world.cut = lambda sender, receiver: False
+        await world.wait_for_height(height + 4, within_s=120)
+        assert "signs nothing" not in world.nodes[0].replica.status().cause
+
+
+async def test_an_invalid_block_is_prevoted_nil(open_world) -> None:
+    """One proposer builds bad blocks: its rounds fail, the others' go on, nobody stops."""
+    async with open_world() as world:
+        world.nodes[0].chain.builds_bad = True
+        await world.start()
+        await world.wait_for_height(5, within_s=120)
+        proposers = {block.header.proposer for block, _ in world.nodes[1].chain.pairs.values()}
+        assert world.keys[0] not in proposers
+
+
+async def test_a_proposer_whose_clock_is_off_is_prevoted_nil(open_world) -> None:
+    """A minute ahead: its fresh blocks are refused by the clock."""
+    async with open_world() as world:
+        world.nodes[1].skew_ms = 60_000
+        await world.start()
+        await world.wait_for_height(6, within_s=120)
+        assert all(block.header.proposer != world.keys[1] for block, _ in world.nodes[0].chain.pairs.values())
+
+
+async def test_a_commit_that_contradicts_the_own_state_stops_the_node(open_world) -> None:
+    """Three replicas agree on a state that the fourth did not compute: it raises, the others go on."""
+    async with open_world() as world:
+        await world.start()
+        await world.wait_for_height(2)
+        odd = world.nodes[3]
+        odd.kill()
+        odd.chain.head = type(odd.chain.head)(*[*list(head_fields(odd.chain.head))[:3], b"x" * 32, bytes(32)])
+        odd.log = None
+        replica = await start_alone(world, odd)
+        with pytest.raises(StateMismatch, match="state root 7878"):
+            await replica
+        await world.wait_for_height(5)
+
+
+def head_fields(head):
+    return (getattr(head, name) for name in head.__struct_fields__)
+
+
+async def start_alone(world, node):
+    """Start a node whose failure the caller awaits instead of the world's nursery."""
+    failure: list[BaseException] = []
+    done = trio.Event()
+
+    async def run(*, task_status) -> None:
+        try:
+            await node.replica.run(task_status=task_status)
+        except* StateMismatch as group:
+            failure.extend(group.exceptions)
+        finally:
+            node.replica = None
+            done.set()
+
+    node._run = run
+    await node.start()
+
+    async def outcome() -> None:
+        with trio.fail_after(60):
+            await done.wait()
+        node.log.close()
+        raise failure[0]
+
+    return outcome()
+
+
+async def test_a_peer_that_lies_about_its_height_is_avoided(open_world) -> None:
+    """It serves garbage for what it claims: refused, and the chain goes on."""
+    async with open_world() as world:
+        await world.start()
+        await world.wait_for_height(2)
+        follower = world.add_follower()
+        world.nodes[1].fetch_blocks_answer = lambda first, count: [b"garbage"]
+        world.nodes[2].fetch_blocks_answer = lambda first, count: [
+            encode((world.nodes[2].chain.pairs[1][0], world.nodes[2].chain.pairs[2][1]))
+        ]
+        world.nodes[3].fetch_blocks_answer = lambda first, count: []
+        await follower.start()
+        await world.wait_for_height(6, within_s=120)
+
+
+async def test_followers_get_every_commit_in_order(open_world) -> None:
+    """A subscription gives (block, commit, applied) from now on."""
+    async with open_world() as world:
+        await world.start()
+        with world.nodes[0].replica.followers.follow() as commits:
+            heights = []
+            with trio.fail_after(60):
+                async for committed in commits:
+                    heights.append(committed.block.header.height)
+                    assert committed.applied.head.block_id == committed.commit.block_id
+                    if len(heights) == 5:
+                        break
+        assert heights == list(range(heights[0], heights[0] + 5))
+
+
+async def test_an_equivocating_replica_is_kept_as_evidence(open_world, tmp_path) -> None:
+    """Two nodes with one key: evidence at the honest ones, one log."""
+    async with open_world() as world:
+        twin = world.add_follower()
+        twin.keys = world.nodes[0].keys
+        world.may_equivocate.add(world.keys[0])
+        await world.start()
+        await world.wait_for_height(8, within_s=200)
+        assert any(node.replica._engine.evidence for node in world.nodes[1:4])
+
+
+async def test_the_log_is_begun_anew_when_it_is_long(open_world, monkeypatch) -> None:
+    """Rotation at a height's end keeps what was signed last, and a restart goes on from it."""
+    monkeypatch.setattr("flocknode.replica.journal.ROTATE_BYTES", 2_000)
+    async with open_world() as world:
+        await world.start()
+        await world.wait_for_height(6)
+        node = world.nodes[0]
+        assert node.log.size_bytes < 20_000
+        node.kill(cut_power=True)
+        await node.start()
+        await world.wait_for_height(9)
