@@ -43,6 +43,15 @@ async def test_every_peer_is_asked_when_the_providers_fail(linked) -> None:
     assert fetcher.store.has(blob)
 
 
+async def test_a_blob_of_one_run_is_found_whoever_of_many_peers_holds_it(linked) -> None:
+    """The one run is asked of one peer after the other: nobody is passed over while another is being asked."""
+    fetcher, *sources = await linked(7)
+    for number, source in enumerate(sources):
+        blob = source.store.put(DATA[number : number + 1000])
+        await fetcher.network.fetch_blob(blob)
+        assert fetcher.store.has(blob)
+
+
 async def test_a_blob_that_nobody_has_is_an_answer_not_a_hang(linked) -> None:
     """The error says how many were asked, and nothing is left that blocks a later attempt."""
     fetcher, source, _ = await linked(3)
