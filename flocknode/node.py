@@ -34,7 +34,6 @@ from flocknode.rpc.events import EventHub, make_log_methods
 from flocknode.rpc.server import RpcServer
 from flocknode.worker import Worker
 from protocol.codec import decode, encode
-from protocol.crypto import public_key
 from protocol.errors import Malformed
 from protocol.rules.arena.records import get_member, scan_active_tasks
 from storage.blobs import BlobStore
@@ -54,13 +53,10 @@ class Node:
     home: Home
     config: Config
     chain: Chain
-    blobs: BlobStore
     mempool: Mempool
     network: Network
     inbox: Inbox
     replica: Replica
-    worker: Worker
-    sender: Sender
     kit: Kit
     performer: Performer
     rounds: Rounds
@@ -79,10 +75,9 @@ class Node:
             return None
 
     def worker_state(self) -> str:
-        """Return what the learning worker does, in a word or two."""
-        if self.worker.pid is None:
-            return "not started"
-        return f"idle (pid {self.worker.pid})" if not self.performer.under_way else f"ready (pid {self.worker.pid})"
+        """Return whether the learning worker runs, in words."""
+        pid = self.kit.worker.pid
+        return "not started: no role needs it" if pid is None else f"runs (pid {pid})"
 
 
 async def run(home: Home) -> None:
@@ -122,11 +117,56 @@ def build_node(
     home: Home, config: Config, hub: EventHub, output: LogOutput, chain: Chain, notes: Notes, wal: WriteAheadLog
 ) -> Node:
     """Join the parts; nothing runs yet."""
-    seed, consensus_seed = load_account_seed(home), load_consensus_seed(home)
     names = {account.address: account.name for account in chain.document.accounts}
     blobs, mempool = BlobStore(home.blobs), Mempool(chain.state)
     inbox = Inbox(mempool, wall_clock_ms)
-    network = Network(
+    network = make_network(home, config, chain, inbox, blobs)
+    keys = ReplicaKeys(load_consensus_seed(home), load_vrf_secret(home))
+    replica = Replica(
+        chain=chain,
+        network=network,
+        transactions=mempool,
+        log=wal,
+        keys=keys,
+        name_of=lambda member: names.get(member.account, member.key.hex()[:8]),
+        wall_clock=wall_clock_ms,
+    )
+    inbox.attach(replica, network.send)
+    sender = make_sender(home, chain, mempool, network, replica)
+    rounds = Rounds(chain, hub=hub, address=sender.address, names=names)
+    kit = Kit(
+        chain=chain,
+        sender=sender,
+        diary=Diary(notes),
+        blobs=blobs,
+        source=network,
+        worker=Worker(home.data / "scratch"),
+        scratch=home.data / "scratch",
+        seed=load_account_seed(home),
+        randomness=os.urandom,
+        report=rounds.report,
+    )
+    return Node(
+        home=home,
+        config=config,
+        chain=chain,
+        mempool=mempool,
+        network=network,
+        inbox=inbox,
+        replica=replica,
+        kit=kit,
+        performer=Performer(kit, replica.wait_for_height),
+        rounds=rounds,
+        hub=hub,
+        output=output,
+        consensus_key=keys.key,
+        started_ms=wall_clock_ms(),
+    )
+
+
+def make_network(home: Home, config: Config, chain: Chain, inbox: Inbox, blobs: BlobStore) -> Network:
+    """Return the network of a home; a port that the system chose is kept for the next start."""
+    return Network(
         chain=chain.id,
         peer_seed=load_peer_seed(home),
         listen_port=config.network.port or home.load_port(),
@@ -136,55 +176,21 @@ def build_node(
         blocks=chain,
         blobs=blobs,
     )
-    replica = Replica(
-        chain=chain,
-        network=network,
-        transactions=mempool,
-        log=wal,
-        keys=ReplicaKeys(consensus_seed, load_vrf_secret(home)),
-        name_of=lambda member: names.get(member.account, member.key.hex()[:8]),
-        wall_clock=wall_clock_ms,
-    )
-    inbox.attach(replica, network.send)
-    sender = Sender(
+
+
+def make_sender(home: Home, chain: Chain, mempool: Mempool, network: Network, replica: Replica) -> Sender:
+    """Return the way of this account's transactions: to all peers, and to the own replica."""
+
+    def broadcast(data: bytes) -> None:
+        network.publish(Topic.TRANSACTIONS, encode_transactions((data,)))
+        replica.notice_transaction()
+
+    return Sender(
         chain,
         mempool,
-        seed=seed,
-        broadcast=lambda data: spread(network, replica, data),
+        seed=load_account_seed(home),
+        broadcast=broadcast,
         wait_for_height=replica.wait_for_height,
-    )
-    rounds = Rounds(chain, hub=hub, address=sender.address, names=names)
-    worker = Worker(home.data / "scratch")
-    kit = Kit(
-        chain=chain,
-        sender=sender,
-        diary=Diary(notes),
-        blobs=blobs,
-        source=network,
-        worker=worker,
-        scratch=home.data / "scratch",
-        seed=seed,
-        randomness=os.urandom,
-        report=rounds.report,
-    )
-    return Node(
-        home=home,
-        config=config,
-        chain=chain,
-        blobs=blobs,
-        mempool=mempool,
-        network=network,
-        inbox=inbox,
-        replica=replica,
-        worker=worker,
-        sender=sender,
-        kit=kit,
-        performer=Performer(kit, replica.wait_for_height),
-        rounds=rounds,
-        hub=hub,
-        output=output,
-        consensus_key=public_key(consensus_seed),
-        started_ms=wall_clock_ms(),
     )
 
 
@@ -210,7 +216,7 @@ async def run_parts(node: Node) -> None:
         await node.stopping.wait()
         nursery.cancel_scope.cancel()
     with trio.CancelScope(shield=True):
-        await node.worker.stop()
+        await node.kit.worker.stop()
 
 
 async def follow_blocks(node: Node) -> None:
@@ -228,16 +234,10 @@ async def warm_worker(node: Node) -> None:
     """Start the learning worker once this account has a role that will need it; torch takes seconds to import."""
     while not has_role(node):
         await node.replica.wait_for_height(node.chain.head.height + 1)
-    await node.worker.start()
+    await node.kit.worker.start()
 
 
 def has_role(node: Node) -> bool:
     """Return whether the account trains or validates in a task that runs."""
-    view, address = node.chain.view, node.sender.address
+    view, address = node.chain.view, node.kit.sender.address
     return any(get_member(view, task.id, address) is not None for task in scan_active_tasks(view))
-
-
-def spread(network: Network, replica: Replica, data: bytes) -> None:
-    """Tell peers a transaction of this node, and the replica that there is one to include."""
-    network.publish(Topic.TRANSACTIONS, encode_transactions((data,)))
-    replica.notice_transaction()

@@ -181,7 +181,7 @@ class Transfer:
                 nursery.start_soon(work)
 
     async def _fetch_from(self, connection: Connection) -> bool:
-        """Take runs from one peer until none is missing (True) or it fails; what it did not deliver is missing again."""
+        """Take runs from one peer until none is missing (True) or it fails; what it still owes is missing again."""
         asked: deque[int] = deque()
         try:
             async with connection.stream(PROTOCOL) as stream:

@@ -77,14 +77,19 @@ class Connection:
         """Return a new stream. Raises `PeerUnreachable` when the peer is gone or does not speak the protocol."""
         raw = None
         try:
-            with trio.fail_after(NEGOTIATION_S):
+            # Shielded, for a stream that the peer has heard of and we have not could never be reset.
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + NEGOTIATION_S):
                 raw = await self._raw.new_stream()
-                await MultiselectClient().select_one_of([protocol], MultiselectCommunicator(raw), NEGOTIATION_S)
-        except Exception as error:
+            if raw is None:
+                raise StreamLost("no room for another stream")
+            await MultiselectClient().select_one_of([protocol], MultiselectCommunicator(raw), NEGOTIATION_S)
+            return Stream(raw)
+        except BaseException as error:
             if raw is not None:
                 await Stream(raw).reset()
+            if not isinstance(error, Exception):
+                raise
             raise PeerUnreachable(f"no {protocol} stream to {self.peer}: {error!r}") from error
-        return Stream(raw)
 
     @asynccontextmanager
     async def stream(self, protocol: str) -> AsyncIterator[Stream]:

@@ -31,7 +31,7 @@ def make_methods(node: Node) -> dict[str, Handler]:
 
     async def show(*, address: Hex32 | None = None) -> Account:
         """Show what an account owns; without an address, this node's own."""
-        return describe_account(node.chain.view, node.sender.address if address is None else bytes.fromhex(address))
+        return describe_account(node.chain.view, node.kit.sender.address if address is None else bytes.fromhex(address))
 
     async def list_accounts(*, after: Hex32 | None = None, limit: Count = 100) -> AccountList:
         """List the accounts with a balance, by address."""

@@ -42,7 +42,7 @@ def describe_submissions(node: Node, task: records.Task, epoch: int) -> Iterator
             root=submission.blob.root.hex(),
             length_bytes=submission.blob.length,
             is_opened=submission.key is not None,
-            is_held=node.blobs.has(submission.blob),
+            is_held=node.kit.blobs.has(submission.blob),
         )
 
 

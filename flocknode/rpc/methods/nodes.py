@@ -31,7 +31,7 @@ def make_methods(node: Node) -> dict[str, Handler]:
             chain=node.chain.id.hex(),
             peer=node.network.peer,
             address=node.network.address,
-            account=node.sender.address.hex(),
+            account=node.kit.sender.address.hex(),
             consensus_key=node.consensus_key.hex(),
             is_replica=node.chain.replicas.get(node.consensus_key) is not None,
             is_catching_up=replica.is_catching_up,

@@ -26,11 +26,11 @@ def describe_outcome(identity: bytes, found: Included | None, expires: int | Non
 
 async def send(node: Node, payload: Payload, *, wait: bool, fee_units: int | None = None) -> Outcome:
     """Send a transaction of this node's account; when asked to wait, return once it is on the log or never will be."""
-    identity, expires = node.sender.send(payload, fee=fee_units)
+    identity, expires = node.kit.sender.send(payload, fee=fee_units)
     if not wait:
         return describe_outcome(identity, None, expires)
     try:
-        return describe_outcome(identity, await node.sender.wait(identity, expires), expires)
+        return describe_outcome(identity, await node.kit.sender.wait(identity, expires), expires)
     except Expired as error:
         return Outcome(
             id=identity.hex(),
@@ -79,8 +79,8 @@ def make_methods(node: Node) -> dict[str, Handler]:
         data = bytes.fromhex(transaction)
         opened = open_transaction(node.chain.id, data)
         expires = opened.expires if isinstance(opened, SignedTransaction) else None
-        identity = node.sender.submit(data)
-        return describe_outcome(identity, await node.sender.wait(identity, expires) if wait else None, expires)
+        identity = node.kit.sender.submit(data)
+        return describe_outcome(identity, await node.kit.sender.wait(identity, expires) if wait else None, expires)
 
     async def show(*, id: Hex32) -> Transaction:
         """Show a transaction of the log or of the mempool."""

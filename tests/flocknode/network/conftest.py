@@ -1,15 +1,14 @@
 """Nodes on loopback TCP in one process, and what they saw."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import trio
 
 from flocknode.network import Network, PeerId, Topic, Verdict
 from flocknode.network.gossip import PROTOCOL, Gossip
-from flocknode.network.host import Connection, Host
+from flocknode.network.host import Connection, Host, StreamHandler
 from flocknode.network.messages import PROTOCOL_VERSION, Hello
 from flocknode.network.peers import Conduct, parse_address
 from flocknode.network.streams import Stream, frame
@@ -94,11 +93,11 @@ class Attacker:
     async def dial(self, node: Node) -> Connection:
         return await self.host.dial(parse_address(node.network.address))
 
-    async def link(self, node: Node) -> tuple[Connection, Stream]:
+    async def link(self, node: Node, incarnation: bytes = b"i") -> tuple[Connection, Stream]:
         """Dial and say hello; return when the node has admitted us."""
         connection = await self.dial(node)
         stream = await connection.open_stream(PROTOCOL)
-        await stream.write(frame(Hello(PROTOCOL_VERSION, CHAIN, b"i" * 32, b"")))
+        await stream.write(frame(Hello(PROTOCOL_VERSION, CHAIN, incarnation * 32, b"")))
         with trio.fail_after(PATIENCE_S):
             await stream.read_frame(4096)
             await wait_until(lambda: self.host.peer in node.network.peers)
@@ -158,18 +157,12 @@ def linked(start: Callable[..., Awaitable[Node]]) -> Callable[..., Awaitable[lis
 
 
 @pytest.fixture
-def attack(nursery: trio.Nursery) -> Callable[[], Awaitable[Attacker]]:
-    """Start an attacker."""
+def attack(nursery: trio.Nursery) -> Callable[..., Awaitable[Attacker]]:
+    """Start an attacker: `await attack(seed=b"x", handlers={protocol: handler})`."""
 
-    async def start_attacker() -> Attacker:
-        host = Host(peer_seed=b"x" * 32, handlers={}, conduct=Conduct())
+    async def start_attacker(seed: bytes = b"x", handlers: Mapping[str, StreamHandler] | None = None) -> Attacker:
+        host = Host(peer_seed=seed * 32, handlers=handlers or {}, conduct=Conduct())
         await nursery.start(host.run, 0)
         return Attacker(host)
 
     return start_attacker
-
-
-@pytest.fixture
-def names() -> SimpleNamespace:
-    """Constants that tests share."""
-    return SimpleNamespace(chain=CHAIN, hello=Hello(PROTOCOL_VERSION, CHAIN, b"i" * 32, b""))

@@ -198,6 +198,27 @@ async def test_crossing_dials_end_in_one_link(start, until, nursery) -> None:
         assert second.seen.events == [("joined", first.peer)]
 
 
+async def test_a_restarted_peer_replaces_its_dead_link_whoever_dialled_it(attack, start, until) -> None:
+    """A new process of a peer is heard although the link to the old one, which has precedence, still seems to live."""
+    node_peer = (await start(1)).peer
+
+    async def old_process(connection, stream) -> None:
+        await stream.read_record(Hello, 4096)
+        await stream.write(frame(Hello(PROTOCOL_VERSION, b"c" * 32, b"1" * 32, b"old")))
+        await trio.sleep_forever()
+
+    for seed in (b"a", b"b", b"d", b"e", b"f"):
+        attacker = await attack(seed, {PROTOCOL: old_process})
+        if attacker.host.peer > node_peer:
+            break
+    node = await start(1, bootstrap=(str(attacker.host.address),))
+    await until(lambda: node.network.peers)
+    assert node.network.peers[attacker.host.peer].is_dialled
+    await attacker.link(node, incarnation=b"2")
+    await until(lambda: not node.network.peers[attacker.host.peer].is_dialled)
+    assert [event for event, _ in node.seen.events] == ["joined", "left", "joined"]
+
+
 async def test_status_is_told_at_once_and_then_again(linked, until) -> None:
     """What a node says of itself is known from the hello on."""
     first, second = await linked(2)

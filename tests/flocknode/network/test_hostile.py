@@ -88,6 +88,23 @@ async def test_garbage_instead_of_a_protocol_name(pair, attack, until, still_wor
     await still_works()
 
 
+async def test_giving_up_before_a_protocol_is_agreed_is_no_fault(pair, attack, until, still_works) -> None:
+    """An honest peer may cancel at any moment; it keeps its link."""
+    node, attacker = pair[0], await attack()
+    connection, _ = await attacker.link(node)
+    held = node.gossip.links[attacker.host.peer].connection
+    for end in ("reset", "close"):
+        stream = await connection._raw.new_stream()
+        await stream.write(b"\x14/multi")
+        await until(lambda: held.inbound_streams == 2)
+        await getattr(stream, end)()
+        await until(lambda: held.inbound_streams == 1)
+    assert node.conduct.points(attacker.host.peer) == 0
+    assert attacker.host.peer in node.network.peers
+    node.seen.events.pop()
+    await still_works()
+
+
 @pytest.mark.parametrize("seed", range(3))
 async def test_garbage_below_the_streams(pair, attack, still_works, seed: int) -> None:
     """Encrypted frames that no muxer would send end that connection and nothing else."""
