@@ -9,7 +9,7 @@ from functools import cached_property
 import gmpy2
 
 from protocol import crypto, ledger
-from protocol.blocks import Block, Head, Receipt, block_id
+from protocol.blocks import Block, Head, Receipt, block_id, check_body
 from protocol.codec import encode
 from protocol.genesis import GenesisDocument, genesis_digest, genesis_head, make_genesis_state
 from protocol.ledger import Applied, ChainState
@@ -108,6 +108,8 @@ class Chain:
     def check_block(self, block: Block) -> Applied:
         """Return what the block does, without doing it; raises `InvalidBlock`. Asking again costs nothing."""
         identity = block_id(block.header)
+        # The id names the header alone, so what is remembered under it holds only for the body that the header names.
+        check_body(block)
         applied = self._checked.get(identity)
         if applied is None:
             applied = ledger.apply_block(self._state, block)

@@ -27,7 +27,7 @@ class FlocknodeError(Exception):
     # An instance may know better than its class.
     help: str = ""
 
-    def __init__(self, message: str, *, help: str | None = None, **data: int | str | None) -> None:
+    def __init__(self, message: str, *, help: str | None = None, **data: object) -> None:
         super().__init__(message)
         self.message = message
         self.data = data

@@ -4,8 +4,9 @@ Accounts' transactions stand in nonce order; anonymous ones have a lane of their
 may stand in a block is dropped with its reason, so that whoever sent it gets an honest answer.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from protocol.blocks import transaction_id
 from protocol.errors import (
@@ -53,6 +54,8 @@ class Mempool:
         self._by_id: dict[bytes, Waiting] = {}
         self._accounts: dict[bytes, dict[int, Waiting]] = {}
         self._anonymous: dict[bytes, Waiting] = {}
+        # Bytes that wait per account, and those of all that wait.
+        self._account_bytes: dict[bytes, int] = {}
         self._size_bytes = 0
         self.refusals: dict[bytes, ProtocolError] = {}
 
@@ -71,20 +74,22 @@ class Mempool:
         identity = transaction_id(data)
         if identity in self._by_id:
             return False
+        if len(data) > self._state.params.max_transaction_bytes:
+            raise TransactionRefused("the transaction is too long", have=len(data))
         waiting = Waiting(identity, data, open_transaction(self._state.chain, data))
-        self._check_room(waiting)
         match waiting.transaction:
             case SignedTransaction() as signed:
                 self._check_account(signed)
+                self._make_room(len(data), self._account_bytes.get(signed.sender, 0) + len(data))
                 self._accounts.setdefault(signed.sender, {})[signed.nonce] = waiting
-            case AnonymousTransaction(payload):
-                check_anonymous(self._state, payload)
-                lane = _lane(waiting.transaction)
-                if lane in self._anonymous:
-                    raise AlreadyDone("another transaction of this pseudonym is waiting")
-                self._anonymous[lane] = waiting
+                self._account_bytes[signed.sender] = self._account_bytes.get(signed.sender, 0) + len(data)
+            case AnonymousTransaction() as anonymous:
+                self._check_lane(anonymous)
+                self._make_room(len(data), 0)
+                self._anonymous[_lane(anonymous)] = waiting
         self._by_id[identity] = waiting
         self._size_bytes += len(data)
+        self.refusals.pop(identity, None)
         return True
 
     def pick(self, max_bytes: int) -> list[bytes]:
@@ -118,20 +123,42 @@ class Mempool:
         self._state = state
         for data in included:
             self._remove(transaction_id(data))
-        for waiting in list(self._by_id.values()):
-            try:
-                self._check_again(waiting)
-            except ProtocolError as error:
-                self._remove(waiting.id)
-                self._note_refusal(waiting.id, error)
+        for address, queue in list(self._accounts.items()):
+            nonce = get_next_nonce(state.view, address)
+            balance = purses.get_units(state.view, purses.balance_of(address))
+            for waiting in list(queue.values()):
+                self._drop_if_refused(waiting, partial(self._check_again, waiting, nonce, balance))
+        for waiting in list(self._anonymous.values()):
+            assert isinstance(waiting.transaction, AnonymousTransaction), "accounts' transactions wait in queues"
+            self._drop_if_refused(waiting, partial(check_anonymous, state, waiting.transaction.payload))
 
-    def _check_room(self, waiting: Waiting) -> None:
-        if len(waiting.data) > self._state.params.max_transaction_bytes:
-            raise TransactionRefused("the transaction is too long", have=len(waiting.data))
-        if len(self._by_id) >= MAX_TRANSACTIONS or self._size_bytes + len(waiting.data) > MAX_BYTES:
-            raise MempoolFull("the node holds as many waiting transactions as it may", have=len(self._by_id))
-        if isinstance(waiting.transaction, AnonymousTransaction) and len(self._anonymous) >= MAX_ANONYMOUS:
+    def _drop_if_refused(self, waiting: Waiting, check: Callable[[], None]) -> None:
+        try:
+            check()
+        except ProtocolError as error:
+            self._drop(waiting.id, error)
+
+    def _make_room(self, size_bytes: int, account_bytes: int) -> None:
+        """Make room for a transaction whose account would then have so many bytes waiting; raises `MempoolFull`.
+
+        Whoever has the most waiting loses the last of it, until there is room or the newcomer itself has as much. So
+        nobody can keep others out with transactions that never come to pay, such as those behind a missing nonce.
+        """
+        while len(self._by_id) >= MAX_TRANSACTIONS or self._size_bytes + size_bytes > MAX_BYTES:
+            full = MempoolFull("the node holds as many waiting transactions as it may", have=len(self._by_id))
+            longest = max(self._account_bytes, key=self._account_bytes.__getitem__, default=None)
+            if longest is None or self._account_bytes[longest] <= account_bytes:
+                raise full
+            queue = self._accounts[longest]
+            self._drop(queue[max(queue)].id, full)
+
+    def _check_lane(self, anonymous: AnonymousTransaction) -> None:
+        """Raise unless the pseudonym's act is the first of its kind, and possible."""
+        if _lane(anonymous) in self._anonymous:
+            raise AlreadyDone("another transaction of this pseudonym is waiting")
+        if len(self._anonymous) >= MAX_ANONYMOUS:
             raise MempoolFull("the node holds as many waiting submissions as it may", have=len(self._anonymous))
+        check_anonymous(self._state, anonymous.payload)
 
     def _check_account(self, signed: SignedTransaction) -> None:
         """Raise unless the transaction can follow those of its account that are on the log or waiting."""
@@ -147,23 +174,15 @@ class Mempool:
         floor = self._state.params.fee_floor_units
         if signed.fee < floor:
             raise FeeTooLow("the fee is below the floor", have=signed.fee, need=floor)
-        self._check_balance(signed)
+        _check_balance(signed, purses.get_units(self._state.view, purses.balance_of(signed.sender)))
 
-    def _check_again(self, waiting: Waiting) -> None:
-        match waiting.transaction:
-            case SignedTransaction() as signed:
-                self._check_expiry(signed)
-                if signed.nonce < get_next_nonce(self._state.view, signed.sender):
-                    raise WrongNonce("another transaction took its nonce", have=signed.nonce)
-                self._check_balance(signed)
-            case AnonymousTransaction(payload):
-                check_anonymous(self._state, payload)
-
-    def _check_balance(self, signed: SignedTransaction) -> None:
-        """Raise unless the account can pay the fee: what can never be included must not wait to be."""
-        balance = purses.get_units(self._state.view, purses.balance_of(signed.sender))
-        if balance < signed.fee:
-            raise InsufficientFunds("the balance does not cover the fee", have=balance, need=signed.fee)
+    def _check_again(self, waiting: Waiting, next_nonce: int, balance: int) -> None:
+        signed = waiting.transaction
+        assert isinstance(signed, SignedTransaction), "anonymous transactions wait in lanes"
+        self._check_expiry(signed)
+        if signed.nonce < next_nonce:
+            raise WrongNonce("another transaction took its nonce", have=signed.nonce)
+        _check_balance(signed, balance)
 
     def _check_expiry(self, signed: SignedTransaction) -> None:
         height, limit = self._state.head.height + 1, self._state.params.max_expiry_blocks
@@ -172,14 +191,15 @@ class Mempool:
 
     def _in_turns(self) -> Iterator[Waiting]:
         """Yield the includable transactions of all accounts: first everybody's first, then everybody's second."""
-        queues = [iter(self._runnable(address)) for address in sorted(self._accounts)]
+        queues = [self._runnable(address) for address in sorted(self._accounts)]
         while queues:
-            for queue in list(queues):
+            unfinished = []
+            for queue in queues:
                 waiting = next(queue, None)
-                if waiting is None:
-                    queues.remove(queue)
-                else:
+                if waiting is not None:
                     yield waiting
+                    unfinished.append(queue)
+            queues = unfinished
 
     def _runnable(self, address: bytes) -> Iterator[Waiting]:
         nonce, waiting = get_next_nonce(self._state.view, address), self._accounts[address]
@@ -195,15 +215,24 @@ class Mempool:
         match waiting.transaction:
             case SignedTransaction() as signed:
                 del self._accounts[signed.sender][signed.nonce]
+                self._account_bytes[signed.sender] -= len(waiting.data)
                 if not self._accounts[signed.sender]:
-                    del self._accounts[signed.sender]
+                    del self._accounts[signed.sender], self._account_bytes[signed.sender]
             case AnonymousTransaction():
                 del self._anonymous[_lane(waiting.transaction)]
 
-    def _note_refusal(self, identity: bytes, error: ProtocolError) -> None:
+    def _drop(self, identity: bytes, error: ProtocolError) -> None:
+        """Remove a transaction and remember why."""
+        self._remove(identity)
         while len(self.refusals) >= MAX_REFUSALS:
             del self.refusals[next(iter(self.refusals))]
         self.refusals[identity] = error
+
+
+def _check_balance(signed: SignedTransaction, balance: int) -> None:
+    """Raise unless the account can pay the fee: what can never be included must not wait to be."""
+    if balance < signed.fee:
+        raise InsufficientFunds("the balance does not cover the fee", have=balance, need=signed.fee)
 
 
 def _lane(transaction: AnonymousTransaction) -> bytes:

@@ -83,19 +83,21 @@ class Node:
 async def run(home: Home) -> None:
     """Run the daemon of a home until it is told to stop or cancelled."""
     config = load_config(home)
-    hub = EventHub()
-    output = logs.configure(
-        level=config.log.level,
-        console=sys.stderr,
-        file=home.log_file,
-        listener=lambda line: hub.publish("logs", line),
-    )
-    try:
-        with HomeLock(home.path), open_node(home, config, hub, output) as node:
-            await run_parts(node)
-    finally:
-        log.info("stopped")
-        output.close()
+    # The lock comes first: a second daemon must not touch the first one's log file.
+    with HomeLock(home.path):
+        hub = EventHub()
+        output = logs.configure(
+            level=config.log.level,
+            console=sys.stderr,
+            file=home.log_file,
+            listener=lambda line: hub.publish("logs", line),
+        )
+        try:
+            with open_node(home, config, hub, output) as node:
+                await run_parts(node)
+        finally:
+            log.info("stopped")
+            output.close()
 
 
 @contextmanager

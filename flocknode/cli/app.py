@@ -16,7 +16,7 @@ from cyclopts import App, CycloptsError, Group, Parameter
 
 from flocknode import __version__
 from flocknode.cli.options import Options
-from flocknode.errors import Exit, FlocknodeError
+from flocknode.errors import Exit, FlocknodeError, UsageError
 from protocol.errors import ProtocolError
 from storage.errors import StorageError
 
@@ -48,14 +48,10 @@ for _group, _name, _help, _place in COMMANDS:
     app.command(f"flocknode.cli.{_place}", name=_name, group=_group, help=_help)
 
 
-def _whole(text: str) -> list[str]:
-    return [text]
-
-
 @app.meta.default
 def _launch(
     *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
-    home: Annotated[list[Path] | None, Parameter(env_var="FLOCKNODE_HOME", env_var_split=_whole, negative="")] = None,
+    home: Annotated[list[Path] | None, Parameter(negative="")] = None,
     json: Annotated[bool, Parameter(negative="")] = False,
     quiet: Annotated[bool, Parameter(name=("--quiet", "-q"), negative="")] = False,
 ) -> object:
@@ -64,13 +60,13 @@ def _launch(
     Parameters
     ----------
     home
-        The folder of the node; `~/.flocknode` if not given.
+        The folder of the node; if not given, $FLOCKNODE_HOME or ~/.flocknode.
     json
         Print JSON instead of text.
     quiet
         Print nothing but the result.
     """
-    command, bound, ignored = app.parse_args(tokens, exit_on_error=False, print_error=True)
+    command, bound, ignored = app.parse_args(tokens, exit_on_error=False, print_error=False)
     options = {"options": Options(homes=tuple(home or ()), json=json, quiet=quiet)} if "options" in ignored else {}
     call = partial(command, *bound.args, **bound.kwargs, **options)
     return _run_under_trio(call) if inspect.iscoroutinefunction(command) else call()
@@ -79,10 +75,8 @@ def _launch(
 def run(arguments: Sequence[str]) -> int:
     """Run the command line and return its exit code."""
     try:
-        result = app.meta(arguments, exit_on_error=False, print_error=True, result_action="return_value")
+        result = app.meta(arguments, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
-    except CycloptsError:
-        return Exit.USAGE
     except BrokenPipeError:
         # The reader of our output has seen enough; nothing more can be flushed to it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -106,6 +100,9 @@ def _find_failure(error: BaseException) -> FlocknodeError | None:
     """Return the expected failure that an exception is, alone or in the groups of nested nurseries; None for a bug."""
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
+    if isinstance(error, CycloptsError):
+        place = " ".join(("flocknode", *(error.command_chain or ())))
+        return UsageError(str(error).strip(), help=f"`{place} --help` says what is possible.")
     if isinstance(error, ProtocolError):
         return FlocknodeError(error.message, help=error.help, **error.data)
     if isinstance(error, StorageError):

@@ -11,7 +11,7 @@ from flocknode.cli import arena_text
 from flocknode.cli.accounts import NoWait, show_outcome
 from flocknode.cli.options import Common, Options
 from flocknode.cli.output import note, show
-from flocknode.cli.text import parse_fml, parse_millionths
+from flocknode.cli.text import FIRST_EPOCH, parse_fml, parse_millionths
 from flocknode.errors import Exit, FileUnusable, UsageError
 from flocknode.home import load_names
 from flocknode.rpc.arena_records import (
@@ -110,7 +110,7 @@ def join(
     Parameters
     ----------
     task
-        Name or id of the task.
+        Name or number of the task.
     role
         What to do in the task.
     stake
@@ -152,7 +152,7 @@ def submit(task: str, weights: Path, /, *, options: Common) -> Exit:
     Parameters
     ----------
     task
-        Name or id of the task.
+        Name or number of the task.
     weights
         The model's weights, a safetensors file.
     """
@@ -166,7 +166,7 @@ def leave(task: str, /, *, no_wait: NoWait = False, options: Common) -> Exit:
     Parameters
     ----------
     task
-        Name or id of the task.
+        Name or number of the task.
     no_wait
         Return as soon as the transaction is in the mempool.
     """
@@ -196,7 +196,7 @@ def show_task(task: str, /, *, options: Common) -> None:
     Parameters
     ----------
     task
-        Name or id of the task.
+        Name or number of the task.
     """
     names = load_names(options.home)
     show(options, call(options.home, "arena.show", Task, task=task), lambda found: arena_text.render_task(found, names))
@@ -209,12 +209,12 @@ def submissions(task: str, /, *, epoch: int | None = None, options: Common) -> N
     Parameters
     ----------
     task
-        Name or id of the task.
+        Name or number of the task.
     epoch
-        Only this epoch.
+        Only this epoch, counted from 1.
     """
     names = load_names(options.home)
-    found = call(options.home, "arena.submissions", SubmissionList, task=task, epoch=epoch)
+    found = call(options.home, "arena.submissions", SubmissionList, task=task, epoch=_index(epoch))
     show(options, found, lambda found: arena_text.render_submissions(found, names))
 
 
@@ -225,12 +225,12 @@ def scores(task: str, /, *, epoch: int | None = None, options: Common) -> None:
     Parameters
     ----------
     task
-        Name or id of the task.
+        Name or number of the task.
     epoch
-        Only this epoch.
+        Only this epoch, counted from 1.
     """
     names = load_names(options.home)
-    found = call(options.home, "arena.scores", ScoreList, task=task, epoch=epoch)
+    found = call(options.home, "arena.scores", ScoreList, task=task, epoch=_index(epoch))
     show(options, found, lambda found: arena_text.render_scores(found, names))
 
 
@@ -241,12 +241,12 @@ def leaderboard(task: str, /, *, epoch: int | None = None, options: Common) -> N
     Parameters
     ----------
     task
-        Name or id of the task.
+        Name or number of the task.
     epoch
-        Only this epoch.
+        Only this epoch, counted from 1.
     """
     names = load_names(options.home)
-    found = call(options.home, "arena.leaderboard", Leaderboard, task=task, epoch=epoch)
+    found = call(options.home, "arena.leaderboard", Leaderboard, task=task, epoch=_index(epoch))
     show(options, found, lambda found: arena_text.render_leaderboard(found, names))
 
 
@@ -255,8 +255,15 @@ def _send(options: Options, method: str, **params: Any) -> Exit:
     if options.json:
         show(options, submitted, lambda _: "")
         return Exit.OK if submitted.outcome.status in ("included", "pending") else Exit.REFUSED
-    note(options, f"task {submitted.task}")
+    if submitted.task is not None:
+        note(options, f"task {submitted.task}")
     return show_outcome(options, submitted.outcome)
+
+
+def _index(epoch: int | None) -> int | None:
+    if epoch is not None and epoch < FIRST_EPOCH:
+        raise UsageError(f"epochs count from {FIRST_EPOCH}")
+    return None if epoch is None else epoch - FIRST_EPOCH
 
 
 def _parse_settings(entries: list[str]) -> Mapping[str, list[int]]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from flocknode.cli.text import Table, format_fields, format_fml, format_millionths, short
+from flocknode.cli.text import FIRST_EPOCH, NOTHING, Table, format_fields, format_fml, format_millionths, short
 from flocknode.rpc.arena_records import Epoch, Leaderboard, ScoreList, SubmissionList, Task, TaskList
 
 Names = Mapping[str, str]
@@ -16,7 +16,7 @@ def render_tasks(found: TaskList, names: Names) -> Table:
             task.name,
             short(task.creator, names),
             task.status,
-            f"{task.epoch}/{task.epochs}",
+            f"{task.epoch + FIRST_EPOCH}/{task.epochs}",
             task.phase or "-",
             str(task.trainers),
             str(task.validators),
@@ -24,7 +24,7 @@ def render_tasks(found: TaskList, names: Names) -> Table:
         )
         for task in found.tasks
     ]
-    headings = ("TASK", "NAME", "CREATOR", "STATUS", "EPOCH", "PHASE", ">TRAINERS", ">VALIDATORS", ">ESCROW FML")
+    headings = (">TASK", "NAME", "CREATOR", "STATUS", "EPOCH", "PHASE", ">TRAINERS", ">VALIDATORS", ">ESCROW FML")
     return Table(headings, rows)
 
 
@@ -33,11 +33,12 @@ def render_task(found: Task, names: Names) -> list[str | Table]:
     task = found.summary
     model = "  ".join(f"{name}={','.join(map(str, values))}" for name, values in found.model.items())
     bounds = f"{format_millionths(found.metric_low_millionths)} to {format_millionths(found.metric_high_millionths)}"
+    phase = f", {task.phase}" if task.phase else ""
     fields = [
-        ("task", task.task),
+        ("task", str(task.task)),
         ("name", task.name),
         ("creator", short(task.creator, names)),
-        ("status", f"{task.status}, epoch {task.epoch} of {task.epochs}{f', {task.phase}' if task.phase else ''}"),
+        ("status", f"{task.status}, epoch {task.epoch + FIRST_EPOCH} of {task.epochs}{phase}"),
         ("escrow", f"{format_fml(task.escrow_units)} FML"),
         ("model", f"{found.family}  {model}"),
         ("metric", f"{found.metric}, {'higher' if found.higher_is_better else 'lower'} is better, {bounds}"),
@@ -66,14 +67,21 @@ def render_task(found: Task, names: Names) -> list[str | Table]:
         )
         for member in found.members
     ]
-    return [format_fields(fields), "", Table(("MEMBER", "ROLE", ">STAKE FML", "STATE"), members)]
+    parameters = [(name, str(value)) for name, value in found.parameters.items()]
+    return [
+        format_fields(fields),
+        "",
+        Table(("PARAMETER", ">VALUE"), parameters),
+        "",
+        Table(("MEMBER", "ROLE", ">STAKE FML", "STATE"), members),
+    ]
 
 
 def render_submissions(found: SubmissionList, names: Names) -> Table:
     """Return the submissions, one in a row."""
     rows = [
         (
-            str(one.epoch),
+            str(one.epoch + FIRST_EPOCH),
             short(one.tag),
             short(one.account, names) if one.account else "unclaimed",
             short(one.root),
@@ -90,7 +98,7 @@ def render_scores(found: ScoreList, names: Names) -> Table:
     """Return the revealed scores, one in a row."""
     rows = [
         (
-            str(one.epoch),
+            str(one.epoch + FIRST_EPOCH),
             short(one.validator, names),
             short(one.tag),
             format_millionths(one.score_millionths) if one.verdict == "scored" else one.verdict,
@@ -108,7 +116,7 @@ def render_scores(found: ScoreList, names: Names) -> Table:
 
 def render_leaderboard(found: Leaderboard, names: Names) -> list[str | Table]:
     """Return each epoch's ranking and validators, and the payouts that the task made in all."""
-    parts: list[str | Table] = [f"{found.name}  {found.task}  {found.status}"]
+    parts: list[str | Table] = [f"task {found.task}  {found.name}  {found.status}"]
     for epoch in found.epochs:
         parts += ["", _render_ranking(epoch, names), "", _render_validators(epoch, names)]
     payouts = [
@@ -127,20 +135,21 @@ def render_leaderboard(found: Leaderboard, names: Names) -> list[str | Table]:
 def _render_ranking(epoch: Epoch, names: Names) -> Table:
     rows = [
         (
-            str(one.rank),
+            str(one.rank) if one.rank else NOTHING,
             short(one.tag),
             short(one.account, names) if one.account else "unclaimed",
-            format_millionths(one.score_millionths),
+            f"copy of {short(one.duplicate_of)}" if one.duplicate_of else format_millionths(one.score_millionths),
             format_millionths(one.share_millionths),
-            format_fml(one.payout_units),
+            format_fml(one.reward_a_units),
+            format_fml(one.reward_b_units),
         )
         for one in epoch.ranking
     ]
-    state = "settled" if epoch.is_settled else "running"
+    state = f"settled, pot {format_fml(epoch.pot_units)} FML" if epoch.is_settled else "running"
     return Table(
-        (">RANK", "PSEUDONYM", "AUTHOR", ">SCORE", ">SHARE", ">PAID FML"),
+        (">RANK", "PSEUDONYM", "AUTHOR", ">SCORE", ">SHARE", ">REWARD A", ">REWARD B"),
         rows,
-        f"epoch {epoch.epoch} on dataset {epoch.dataset.upper()}, {state}",
+        f"epoch {epoch.epoch + FIRST_EPOCH} on dataset {epoch.dataset.upper()}, {state}",
     )
 
 

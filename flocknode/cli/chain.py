@@ -1,6 +1,8 @@
 """Commands about the log: head, block, parameters, supply."""
 
 import time
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from cyclopts import App
 
@@ -76,7 +78,7 @@ def params(*, options: Common) -> None:
     """Show the parameters of the protocol that are in force."""
 
     def render(found: ChainParams) -> Table:
-        return Table(("PARAMETER", ">VALUE"), [(name, str(value)) for name, value in found.parameters.items()])
+        return Table(("PARAMETER", ">VALUE"), [(name, str(value)) for name, value in _flatten(found.parameters, "")])
 
     show(options, call(options.home, "chain.params", ChainParams), render)
 
@@ -102,6 +104,15 @@ def supply(*, options: Common) -> None:
         ]
 
     show(options, call(options.home, "chain.supply", Supply), render)
+
+
+def _flatten(parameters: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, object]]:
+    """Yield names and values; what stands in a group has the group's name and a dot before its own."""
+    for name, value in parameters.items():
+        if isinstance(value, dict):
+            yield from _flatten(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
 
 
 def _format_time(time_ms: int) -> str:

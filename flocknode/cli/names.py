@@ -12,7 +12,10 @@ def resolve_account(home: Home, text: str) -> str:
     """Return the address in hex of an account given by name or address. Raises `UsageError` when it is neither."""
     if ADDRESS.fullmatch(text.lower()):
         return text.lower()
-    addresses = {name: address for address, name in reversed(load_names(home).items())}
+    addresses: dict[str, str] = {}
+    for address, name in load_names(home).items():
+        # An account comes before the consensus key that has its name, too.
+        addresses.setdefault(name, address)
     if text in addresses:
         return addresses[text]
     known = ", ".join(addresses)

@@ -1,5 +1,6 @@
 """The options that every command takes, and how commands ask for them."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +10,8 @@ from cyclopts import Parameter
 from flocknode.errors import UsageError
 from flocknode.home import Home
 
-DEFAULT_HOME = Path("~/.flocknode")
+DEFAULT_HOME = "~/.flocknode"
+HOME_VARIABLE = "FLOCKNODE_HOME"
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,8 @@ class Options:
         """Return the one home that the command is about."""
         if len(self.homes) > 1:
             raise UsageError("this command takes one --home")
-        return Home((self.homes[0] if self.homes else DEFAULT_HOME).expanduser())
+        home = self.homes[0] if self.homes else Path(os.environ.get(HOME_VARIABLE) or DEFAULT_HOME)
+        return Home(home.expanduser())
 
 
 # The parameter of a command that receives the options; never parsed, filled in by the launcher.

@@ -11,6 +11,9 @@ MILLION_DECIMALS = 6
 SHORT_HEX = 8
 NOTHING = "-"
 
+# Epochs count from 0 on the log and from 1 for people.
+FIRST_EPOCH = 1
+
 
 @dataclass(frozen=True)
 class Table:

@@ -1,8 +1,9 @@
 """Tools: any method of the socket by name, datasets cut into parts, the version."""
 
 import json
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 from cyclopts import App, Parameter
@@ -16,6 +17,9 @@ from flocknode.rpc.call import call
 
 if TYPE_CHECKING:
     from flocknode.jobs import SplitDataset
+
+# The name becomes a file's.
+PART = re.compile(r"([a-z0-9_-]{1,32})=([1-9][0-9]{0,5})")
 
 data = App(name="data")
 
@@ -48,7 +52,7 @@ def version(*, options: Common) -> None:
 
 @data.command
 async def split(
-    dataset: str,
+    dataset: Literal["digits", "diabetes"],
     /,
     *,
     out: Path,
@@ -61,7 +65,7 @@ async def split(
     Parameters
     ----------
     dataset
-        digits or diabetes.
+        A dataset of scikit-learn.
     out
         Folder for the files, one safetensors file for each part.
     part
@@ -114,7 +118,7 @@ def _make_split(dataset: str, seed: int, parts: list[str], out: Path) -> "SplitD
 
 
 def _parse_part(text: str) -> tuple[str, int]:
-    name, _, weight = text.partition("=")
-    if not weight.isdigit():
-        raise UsageError(f"{text!r} is not a part such as bob=2")
-    return name, int(weight)
+    found = PART.fullmatch(text)
+    if found is None:
+        raise UsageError(f"{text!r} is not a part such as bob=2: a name in lower case, and a weight")
+    return found[1], int(found[2])

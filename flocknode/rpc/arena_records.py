@@ -1,6 +1,9 @@
-"""What the RPC methods of the AI Arena take and answer with; the conventions are those of `records`."""
+"""What the RPC methods of the AI Arena take and answer with; the conventions are those of `records`.
 
-from typing import Annotated, Literal
+Epochs count from 0 here; people see them from 1.
+"""
+
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
@@ -85,7 +88,7 @@ class Task(Result):
     metric_high_millionths: int
     datasets: tuple[Dataset, ...]
     members: tuple[Member, ...]
-    parameters: dict[str, int | str | list[int]]
+    parameters: dict[str, Any]
 
 
 class Submission(Result):

@@ -61,7 +61,7 @@ class RpcError(FlocknodeError):
         super().__init__(error.message, help=str(help_text))
         self.code = error.code
         self.kind = str(data.pop("kind", ""))
-        self.values = data
+        self.data = data
 
     @property
     def exit(self) -> Exit:

@@ -192,7 +192,7 @@ class ChainParams(Result):
     """The parameters of the protocol in force; names carry the units."""
 
     height: Count
-    parameters: dict[str, int | str | list[int]]
+    parameters: dict[str, Any]
 
 
 class Supply(Result):

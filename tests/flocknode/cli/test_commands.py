@@ -6,13 +6,15 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from subprocess import DEVNULL, PIPE
 
 import pytest
 import structlog
 import trio
 
-from flocknode.errors import Exit
+from flocknode.cli.options import Options
+from flocknode.errors import Exit, UsageError
 from flocknode.rpc.arena_records import Training
 
 SIGNAL_PROGRAM = """
@@ -55,21 +57,21 @@ async def test_json_is_the_record(flocknode, node):
         ("account list", "bob "),
         ("chain head", "state root     " + "5a" * 32),
         ("chain block 7", "bob          1  no"),
-        ("chain params", "layers            [1, 2]"),
-        ("chain supply", "burned    -0.1"),
-        ("arena list", "7a7a7a7a…  digits  alice    running  2/2    score"),
-        ("arena show digits", "bob     validator           50  attested, drawn"),
+        ("chain params", "task.seats        [1, 2]"),
+        ("chain supply", "burned     -0.1"),
+        ("arena list", "7  digits  alice    running  2/2    score"),
+        ("arena show digits", "bob     validator         50  attested, drawn"),
         ("arena submissions digits", "1  e2e2e2e2…  unclaimed  f0f0f0f0…   2000  yes     yes"),
         ("arena scores digits", "1  bob        e2e2e2e2…   invalid  copy of e1e1e1e1…"),
         ("arena leaderboard digits", "1  e1e1e1e1…  bob     0.941700  0.540541  123.456789"),
-        ("tx show " + "1d" * 32, "status  failed: too little (error 34)"),
+        ("tx show " + "1d" * 32, "status   failed: too little (error 34)"),
         ("rpc chain.block height=3", '"height": 3'),
         ("version", "0.1.0"),
     ],
 )
-async def test_each_command_prints_its_result(flocknode, command, expected):
+async def test_each_command_prints_its_result(in_process, command, expected):
     """Results are plain aligned text on stdout when it is no terminal, with names for accounts."""
-    code, out, err = await flocknode(command)
+    code, out, err = await in_process(command)
     assert (code, err) == (Exit.OK, "")
     assert expected in out, out
 
@@ -130,16 +132,19 @@ async def test_a_refusal_says_why_and_what_next(flocknode):
         ("tx transfer zoe 1", "Names: alice, bob."),
         ("tx transfer bob 1.0000000001", "not an amount of FML"),
         ("tx transfer bob nan", "not an amount of FML"),
-        ("tx transfer bob -1", "Unknown option"),
+        ("tx transfer bob -1", "Expected `int` >= 0"),
         ("rpc chain.head height", "not a parameter"),
         ("rpc chain.block height=x", "$.height"),
         ("arena join digits --role trainer --stake 1", "--data FILE"),
+        ("arena scores digits --epoch 0", "epochs count from 1"),
+        ("data split iris --out x --part a=1", "Invalid value"),
+        ("data split digits --out x --part A=x", "not a part"),
         ("status --home elsewhere", "takes one --home"),
     ],
 )
-async def test_usage_errors(flocknode, command, words):
+async def test_usage_errors(in_process, command, words):
     """A command that makes no sense ends with code 2 and says on stderr what is wrong with it."""
-    code, out, err = await flocknode(command)
+    code, out, err = await in_process(command)
     assert (code, out) == (Exit.USAGE, "")
     assert words in err
 
@@ -161,7 +166,7 @@ async def test_joining_carries_files_and_settings(flocknode, node, tmp_path):
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": os.getcwd()},
     )
-    assert (code, err, out) == (Exit.OK, f"task {'7a' * 32}\n", f"included in block 43  {'1d' * 32}\n")
+    assert (code, err, out) == (Exit.OK, "task 7\n", f"included in block 43  {'1d' * 32}\n")
     code, _, err = await flocknode("arena join digits --role validator --stake 10 --quiet")
     assert (code, err) == (Exit.OK, "")
     assert node.calls == [
@@ -232,9 +237,9 @@ async def test_a_reader_that_closes_early_is_no_error_message(flocknode, node):
 def test_a_home_is_made_and_a_chain_founded(tmp_path):
     """`init` and `genesis make` lead from nothing to homes of one chain, and refuse to go over them again."""
 
-    def flocknode(*arguments):
-        command = [sys.executable, "-m", "flocknode", *arguments, "--json"]
-        done = subprocess.run(command, capture_output=True, check=False, timeout=30)
+    def flocknode(command, *more):
+        words = [sys.executable, "-m", "flocknode", *command.split(), *more, "--json"]
+        done = subprocess.run(words, capture_output=True, check=False, timeout=30)
         return done.returncode, json.loads(done.stdout or done.stderr)
 
     homes = [tmp_path / "alice", tmp_path / "bob"]
@@ -243,7 +248,7 @@ def test_a_home_is_made_and_a_chain_founded(tmp_path):
         assert (code, made["name"], made["chain"]) == (Exit.OK, home.name, None)
     both = [word for home in homes for word in ("--home", str(home))]
     file = str(tmp_path / "genesis.json")
-    make = ["genesis", "make", *both, "--balance", "1000", "--bond", "500", "--out", file]
+    make = ("genesis make --balance 1000 --bond 500 --out", file, *both)
     code, founded = flocknode(*make)
     assert code == Exit.OK
     assert [flocknode("init --home", str(home), "--genesis", file)[1]["chain"] for home in homes] == [
@@ -253,6 +258,23 @@ def test_a_home_is_made_and_a_chain_founded(tmp_path):
     code, error = flocknode("init --home", str(homes[0]))
     assert (code, error["error"]["kind"]) == (Exit.ERROR, "HomeExists")
     assert flocknode("node --home", str(tmp_path / "none"))[1]["error"]["kind"] == "HomeMissing"
+
+
+def test_the_home_comes_from_option_environment_or_default(monkeypatch):
+    """`--home` wins over FLOCKNODE_HOME, which wins over ~/.flocknode; several are an error."""
+    monkeypatch.setenv("HOME", "/h")
+    monkeypatch.delenv("FLOCKNODE_HOME", raising=False)
+    assert make_options().home.path == Path("/h/.flocknode")
+    monkeypatch.setenv("FLOCKNODE_HOME", "/e:x")
+    assert make_options().home.path == Path("/e:x")
+    assert make_options("/o").home.path == Path("/o")
+    with pytest.raises(UsageError):
+        _ = make_options("/o", "/p").home
+
+
+def make_options(*homes):
+    """Return the options of a command line with these homes."""
+    return Options(homes=tuple(map(Path, homes)), json=False, quiet=False)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -191,7 +191,7 @@ async def test_the_client_raises_what_the_daemon_refused(served):
     with pytest.raises(RpcError) as caught:
         async with open_client(served.home) as client:
             await client.call("t.refuse", int)
-    assert (caught.value.code, caught.value.kind, caught.value.values) == (31, "WrongNonce", {"have": 1, "need": 2})
+    assert (caught.value.code, caught.value.kind, caught.value.data) == (31, "WrongNonce", {"have": 1, "need": 2})
     assert "flocknode account show" in caught.value.help
 
 
