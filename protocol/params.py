@@ -127,7 +127,8 @@ class Params(Record):
     max_expiry_blocks: Annotated[int, Meta(ge=1, le=100_000)]
     max_transaction_bytes: Annotated[int, Meta(ge=16 * 1024, le=MEBIBYTE)]
     # All transactions of a block together.
-    max_block_bytes: Annotated[int, Meta(ge=64 * 1024, le=4 * MEBIBYTE)]
+    # A proposal, its block and the commit before it must fit into one message of the gossip.
+    max_block_bytes: Annotated[int, Meta(ge=64 * 1024, le=3 * MEBIBYTE // 2)]
     # Submissions carry no fee; so many fit into one block.
     max_submits_per_block: Annotated[int, Meta(ge=1, le=1_000)]
     # The largest model or dataset that a task may name.
@@ -157,11 +158,32 @@ def check_task_settings(settings: TaskSettings) -> None:
         raise OutOfBounds(f"the shares of the roles add up to {sum(shares)} millionths, not {MILLION}")
 
 
+def check_phases(settings: TaskSettings, params: Params) -> None:
+    """Return if every phase outlasts the longest gap between blocks that does not move its deadline.
+
+    Otherwise a task could be made in which honest members are too late and slashed. Raises `OutOfBounds`.
+    """
+    phases = (
+        settings.submit_phase_ms,
+        settings.open_phase_ms,
+        settings.score_phase_ms,
+        settings.reveal_phase_ms,
+        settings.claim_phase_ms,
+    )
+    if min(phases) < params.max_block_gap_ms:
+        raise OutOfBounds(
+            f"a phase of {min(phases)} ms is shorter than a gap between blocks may be",
+            have=min(phases),
+            need=params.max_block_gap_ms,
+        )
+
+
 def check_params(params: Params) -> None:
     """Return if every value is within its bounds and none contradicts another; raise `InvalidGenesis` otherwise."""
     try:
         _check_bounds(params, Params)
         check_task_settings(params.task)
+        check_phases(params.task, params)
     except OutOfBounds as error:
         raise InvalidGenesis(error.message) from error
     ordered = (
