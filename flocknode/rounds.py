@@ -142,9 +142,9 @@ def describe_phase(view: StateView, task: Task, name: Callable[[bytes], str]) ->
         case Phase.CLAIM:
             return "scores are revealed; authors claim their pseudonyms"
         case Phase.FINISHED:
-            return "finished: everything is paid, stakes are released"
+            return "everything is paid, stakes are released"
         case Phase.EXPIRED:
-            return "expired for want of members: everything is returned"
+            return "too few members came: everything is returned"
 
 
 def describe_result(result: EpochResult, name: Callable[[bytes], str]) -> str:

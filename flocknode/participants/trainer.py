@@ -106,12 +106,14 @@ async def open_submission(kit: Kit, duty: OpenOwnSubmission) -> None:
     """Reveal the key of the entered blob, now that nobody can enter a copy any more."""
     entered = kit.diary.load_submission(duty.task, duty.epoch)
     assert entered is not None, "a submission of this account that its diary does not know"
+    task = kit.get_task(duty.task)
     await kit.sender.send_anonymous(OpenSubmission(duty.task, duty.epoch, duty.tag, entered.key))
-    kit.report(kit.get_task(duty.task), f"opened {duty.tag.hex()[:8]}")
+    kit.report(task, f"opened {duty.tag.hex()[:8]}")
 
 
 async def claim_submission(kit: Kit, duty: ClaimOwnSubmission) -> None:
     """Own up to the pseudonym, after the scores are revealed."""
+    task = kit.get_task(duty.task)
     proof = vrf.prove(
         kit.vrf_secret(duty.task),
         alpha=submit_alpha(kit.chain.id, duty.task, duty.epoch),
@@ -119,4 +121,4 @@ async def claim_submission(kit: Kit, duty: ClaimOwnSubmission) -> None:
         randomness=kit.randomness(vrf.RANDOMNESS_BYTES),
     )
     await kit.sender.apply(ClaimSubmission(duty.task, duty.epoch, duty.tag, proof))
-    kit.report(kit.get_task(duty.task), f"claimed {duty.tag.hex()[:8]}")
+    kit.report(task, f"claimed {duty.tag.hex()[:8]}")

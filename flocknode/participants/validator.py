@@ -55,8 +55,9 @@ async def reveal_scores(kit: Kit, duty: RevealOwnScores) -> None:
     """Show the scores behind the commitment."""
     saved = kit.diary.load_scores(duty.task, duty.epoch)
     assert saved is not None, "a commitment of this account that its diary does not know"
+    task = kit.get_task(duty.task)
     await kit.sender.apply(RevealScores(duty.task, duty.epoch, saved.salt, saved.entries))
-    kit.report(kit.get_task(duty.task), f"revealed the scores of {len(saved.entries)} submissions")
+    kit.report(task, f"revealed the scores of {len(saved.entries)} submissions")
 
 
 async def evaluate(kit: Kit, task: Task) -> tuple[ScoreEntry, ...]:
@@ -64,8 +65,13 @@ async def evaluate(kit: Kit, task: Task) -> tuple[ScoreEntry, ...]:
     folder = kit.scratch / f"evaluate-{task.id}-{task.epoch}"
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        dataset = await open_dataset(kit, task, folder)
         opened = sorted(scan_opened(kit.chain.view, task.id, task.epoch), key=lambda item: item[1].order)
+        try:
+            dataset = await open_dataset(kit, task, folder)
+        except InvalidProof as error:
+            # The creator's fault; who says nothing at all would be slashed for it.
+            kit.report(task, f"abstains, for the dataset does not open: {error.message}")
+            return tuple(abstain(tag) for tag in sorted(dict(opened)))
         entries: list[ScoreEntry] = []
         readable: list[Submitted] = []
         for tag, submission in opened:
@@ -96,6 +102,11 @@ async def judge(kit: Kit, task: Task, dataset: Path, readable: tuple[Submitted, 
     return [assessment.entry for assessment in result.assessments]
 
 
+def abstain(tag: bytes) -> ScoreEntry:
+    """Return the entry that says nothing of a submission."""
+    return ScoreEntry(tag, Verdict.UNFETCHABLE, 0, None, None)
+
+
 async def open_dataset(kit: Kit, task: Task, folder: Path) -> Path:
     """Return the epoch's evaluation dataset in clear, with the key that the creator released."""
     epoch = get_epoch(kit.chain.view, task.id, task.epoch)
@@ -123,7 +134,7 @@ async def open_weights(kit: Kit, task: Task, folder: Path, tag: bytes, submissio
             except BlobUnavailable:
                 await trio.sleep(1)
     if not kit.blobs.has(submission.blob):
-        return ScoreEntry(tag, Verdict.UNFETCHABLE, 0, None, None)
+        return abstain(tag)
     try:
         await trio.to_thread.run_sync(open_file, kit.blobs.path(submission.blob), path, submission.key)
     except InvalidProof:
