@@ -1,0 +1,77 @@
+"""`python -m devnet bench NAME`."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import trio
+from cyclopts import App
+
+from devnet.bench.figures import Report, encode_report, show_report
+from devnet.screen import Screen
+from flocknode.errors import Exit
+
+app = App(name="bench", help="Measure real daemons on this machine.")
+
+
+@app.command
+def commit(*, json: Path | None = None) -> int:
+    """Latency of a lone transaction on four replicas.
+
+    Parameters
+    ----------
+    json
+        Write the figures to this file as well.
+    """
+    from devnet.bench.commit import bench_commit
+
+    return _measure(bench_commit, json)
+
+
+@app.command
+def transfers(*, json: Path | None = None) -> int:
+    """Sustained transfers a second on four replicas, beside the bound of signature checks.
+
+    Parameters
+    ----------
+    json
+        Write the figures to this file as well.
+    """
+    from devnet.bench.commit import bench_transfers
+
+    return _measure(bench_transfers, json)
+
+
+@app.command
+def blob(*, json: Path | None = None) -> int:
+    """Throughput of a blob from one peer and from three, beside a raw TLS 1.3 transfer.
+
+    Parameters
+    ----------
+    json
+        Write the figures to this file as well.
+    """
+    from devnet.bench.blob import bench_blob
+
+    return _measure(bench_blob, json)
+
+
+@app.command
+def start(*, json: Path | None = None) -> int:
+    """Start-up time, idle memory and idle processor of a daemon.
+
+    Parameters
+    ----------
+    json
+        Write the figures to this file as well.
+    """
+    from devnet.bench.start import bench_start
+
+    return _measure(bench_start, json)
+
+
+def _measure(bench: Callable[[], Awaitable[Report]], path: Path | None) -> int:
+    report = trio.run(bench)
+    show_report(report, Screen())
+    if path is not None:
+        path.write_bytes(encode_report(report) + b"\n")
+    return Exit.OK

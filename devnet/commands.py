@@ -1,0 +1,178 @@
+"""The devnet's command line."""
+
+import os
+import select
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import trio
+from cyclopts import App, CycloptsError, Parameter
+
+from devnet import control, watch
+from devnet.bench.commands import app as bench
+from devnet.cast import PHASES, Phase
+from devnet.errors import DaemonFailed, DevnetError
+from devnet.launch import hold, run_held
+from devnet.run import RunOptions, run_devnet
+from devnet.screen import Screen
+from devnet.state import DEFAULT, State
+from flocknode.errors import Exit, FlocknodeError
+from storage.errors import StorageError
+
+app = App(name="python -m devnet", help="Seven daemons on this machine.", version_flags=[])
+scenario = App(name="scenario", help="Disturb the daemons in a stated way, and see whether everything holds.")
+app.command(scenario)
+app.command(bench)
+
+Flag = Parameter(negative="")
+Folder = Annotated[Path, Parameter(name="--state")]
+# How long `down` waits for the launcher to end.
+DOWN_S = 30.0
+
+
+@app.command
+def run(
+    *,
+    once: Annotated[bool, Flag] = False,
+    json: Path | None = None,
+    fresh: Annotated[bool, Flag] = False,
+    state: Folder = DEFAULT,
+) -> int:
+    """Start seven daemons, run an AI Arena task to the payout, and stay up until Ctrl-C.
+
+    Parameters
+    ----------
+    once
+        Stop after the task; exit code 0 only if all nodes agree, the supply adds up and the task settled.
+    json
+        Write what happened to this file.
+    fresh
+        Forget the earlier chain instead of going on with it.
+    state
+        Folder of the homes and the chain.
+    """
+    folder, screen, options = State(state.absolute()), Screen(), RunOptions(once=once, json=json, fresh=fresh)
+    with hold(folder):
+        return run_held(lambda launch: run_devnet(folder, options, screen, launch))
+
+
+@app.command
+def status(*, state: Folder = DEFAULT) -> int:
+    """Show how each daemon does."""
+    return trio.run(watch.show_status, require(state), Screen())
+
+
+@app.command
+def logs(
+    *, follow: Annotated[bool, Parameter(name=("--follow", "-f"), negative="")] = False, state: Folder = DEFAULT
+) -> int:
+    """Show the daemons' logs, merged.
+
+    Parameters
+    ----------
+    follow
+        Keep showing new lines as they come.
+    """
+    folder = require(state)
+    return run_held(lambda _: watch.show_logs(folder, Screen(), follow=follow))
+
+
+@app.command
+def kill(node: str, /, *, state: Folder = DEFAULT) -> int:
+    """Kill a daemon of the running devnet with SIGKILL.
+
+    Parameters
+    ----------
+    node
+        Its name, or its number.
+    """
+    done = trio.run(lambda: control.order(require(state), "devnet.kill", node=node))
+    print(f"killed {done.node} (pid {done.pid})")
+    return Exit.OK
+
+
+@app.command
+def restart(node: str, /, *, state: Folder = DEFAULT) -> int:
+    """Start a daemon of the running devnet again; one that runs is stopped first.
+
+    Parameters
+    ----------
+    node
+        Its name, or its number.
+    """
+    done = trio.run(lambda: control.order(require(state), "devnet.restart", node=node))
+    print(f"{done.node} runs (pid {done.pid})")
+    return Exit.OK
+
+
+@app.command
+def down(*, state: Folder = DEFAULT) -> int:
+    """Stop the running devnet."""
+    done = trio.run(lambda: control.order(require(state), "devnet.down"))
+    wait_for_exit(done.pid)
+    print("stopped")
+    return Exit.OK
+
+
+@scenario.command(name="kill")
+def scenario_kill(*, phase: Phase | None = None, seed: int = 0, state: Folder = DEFAULT / "scenario-kill") -> int:
+    """Kill two of seven daemons with SIGKILL in each phase of a task, and start them again a moment later.
+
+    Parameters
+    ----------
+    phase
+        Only in this phase.
+    seed
+        Chooses who is killed.
+    state
+        Folder of the homes and the chain; an earlier chain in it is forgotten.
+    """
+    # What it imports takes as long to load as all other commands together.
+    from devnet.kill import KillOptions, run_kill
+
+    folder, options = State(state.absolute()), KillOptions(phases=(phase,) if phase else PHASES, seed=seed)
+    with hold(folder):
+        return run_held(lambda _: run_kill(folder, options, Screen()))
+
+
+def require(path: Path) -> State:
+    """Return the devnet's folder. Raises `DevnetError` when there is none."""
+    state = State(path.absolute())
+    if not state.exists:
+        raise DevnetError(f"there is no devnet in {state.path}", help="Start one with ./devnet/run.")
+    return state
+
+
+def wait_for_exit(pid: int) -> None:
+    """Return once a process has ended. Raises `DevnetError` when it takes too long."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        ended, _, _ = select.select([descriptor], [], [], DOWN_S)
+    finally:
+        os.close(descriptor)
+    if not ended:
+        raise DevnetError(f"the devnet (pid {pid}) still runs after {DOWN_S:.0f} s")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command line and return the exit code."""
+    try:
+        code = app(arguments, exit_on_error=False, print_error=True, result_action="return_value")
+        return code if isinstance(code, int) else Exit.OK
+    except CycloptsError:
+        return Exit.USAGE
+    except DaemonFailed as error:
+        print(f"error: {error.message}; the last lines that it printed:", file=sys.stderr)
+        for line in error.last_lines:
+            print(f"  {error.name} | {line}", file=sys.stderr)
+        return Exit.ERROR
+    except (FlocknodeError, StorageError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        if error.help:
+            print(f"  {error.help}", file=sys.stderr)
+        return Exit.ERROR

@@ -1,0 +1,151 @@
+"""`python -m devnet run`: from nothing to a paid task on seven daemons, told step by step."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import trio
+
+from devnet import checks, gather, play
+from devnet.cast import CAST
+from devnet.checks import Check
+from devnet.control import make_server
+from devnet.daemon import Daemon, describe_end, read_last_lines
+from devnet.errors import DevnetError
+from devnet.feed import Feed, Observer, phases_of
+from devnet.flock import Flock
+from devnet.homes import connect_homes, create_homes, split_data
+from devnet.launch import Launch, running
+from devnet.report import make_report, save_report
+from devnet.screen import Screen
+from devnet.state import State
+from devnet.story import Story
+from flocknode.rpc.arena_records import Leaderboard
+from flocknode.rpc.records import Account
+
+EPOCHS = 2
+# How long the first block, and then the whole task, may take.
+FIRST_BLOCK_S = 60.0
+SETTLE_S = 600.0
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What the person asked for: stop after the task, where the report goes, forget the earlier chain."""
+
+    once: bool
+    json: Path | None
+    fresh: bool
+
+
+@dataclass(frozen=True)
+class Settled:
+    """A task that is over: its number, what everybody owned before it, and when, in seconds since the start."""
+
+    task: int
+    before: Mapping[str, Account]
+    first_block_s: float
+    settled_s: float
+
+
+async def prepare(state: State, screen: Screen, *, fresh: bool) -> None:
+    """Make the folder, or take up the one that is there. A folder that was never finished is begun again."""
+    if fresh or not state.exists:
+        state.wipe()
+        screen.say(
+            f"Creating seven nodes in {state.path}; cutting scikit-learn's digits into private parts takes seconds"
+        )
+        state.create()
+        await split_data(state)
+        create_homes(state)
+    else:
+        screen.say(f"Resuming the chain in {state.path} (begin anew with --fresh)")
+        await split_data(state)
+        connect_homes(state)
+
+
+async def run_devnet(state: State, options: RunOptions, screen: Screen, launch: Launch) -> int:
+    """Run the task, then go on until cancelled, or not if asked. Returns the exit code. Raises `DevnetError`."""
+    if options.json is not None and not options.json.absolute().parent.is_dir():
+        raise DevnetError(f"there is no folder for {options.json}")
+    await prepare(state, screen, fresh=options.fresh)
+    flock = Flock(state)
+    async with running(flock, screen.say) as nursery:
+        observer = Observer(feed := Feed(flock), screen.told)
+        nursery.start_soon(feed.run)
+        nursery.start_soon(observer.run)
+        server = make_server(flock, tell=screen.say, stop=launch.scope.cancel)
+        await nursery.start(server.run)
+        settled = await run_task(flock, observer, screen, nursery, is_only=options.once)
+        passed = await conclude(flock, screen, settled, options.json)
+        if not options.once:
+            Story(flock, screen).tell_next(settled.task)
+            launch.code_if_stopped = 0 if passed else 1
+            await trio.sleep_forever()
+    return 0 if passed else 1
+
+
+async def run_task(
+    flock: Flock, observer: Observer, screen: Screen, nursery: trio.Nursery, *, is_only: bool
+) -> Settled:
+    """Start the daemons and run one task to its end. Raises `DevnetError` when it does not come to it."""
+    story = Story(flock, screen)
+    screen.began_at = time.monotonic()
+    screen.step("Seven daemons start")
+    nodes = await flock.start()
+    nursery.start_soon(flock.watch, lambda daemon: tell_death(screen, daemon, is_fatal=is_only))
+    with trio.move_on_after(FIRST_BLOCK_S):
+        await observer.first_block.wait()
+    if not observer.first_block.is_set():
+        raise DevnetError(f"no block within {FIRST_BLOCK_S:.0f} s", help=f"Look at {flock.state.output('alice')}.")
+    first_block_s = screen.elapsed_s()
+    before = await gather.get_accounts(flock)
+    story.tell_cast(nodes, before)
+    with observer.follow() as phases, trio.move_on_after(SETTLE_S):
+        screen.step("alice creates the task (white paper V.A)")
+        created = await play.create_task(flock, epochs=EPOCHS)
+        story.tell_created(created)
+        screen.step("Training nodes and validators stake and join (V.B); validators fetch the encrypted datasets")
+        await play.join_all(flock, created)
+        story.tell_joined()
+        assert created.task is not None, "a task that was created has a number"
+        async for teller, event in phases_of(phases, created.task):
+            await story.tell_phase(teller, event)
+        return Settled(created.task, before, first_block_s, screen.elapsed_s())
+    raise DevnetError(f"the task did not settle within {SETTLE_S:.0f} s")
+
+
+async def conclude(flock: Flock, screen: Screen, settled: Settled, json: Path | None) -> bool:
+    """Show the outcome, check it, write the report; returns whether everything holds."""
+    story = Story(flock, screen)
+    screen.step("The payout: dataset B decided, everything is paid; alice publishes both keys (V.E, V.H)")
+    await play.wait_for_keys(flock, settled.task)
+    await story.tell_outcome(settled.task, settled.before, await gather.get_accounts(flock))
+    board = await flock.ask_any("arena.leaderboard", Leaderboard, task=str(settled.task))
+    snapshots, supplies = await gather.take_snapshots(flock), await gather.get_supplies(flock)
+    found: list[Check] = [
+        checks.check_agreement(snapshots, nodes=len(CAST)),
+        checks.check_supply(supplies),
+        checks.check_settled(board),
+    ]
+    story.tell_checks(found)
+    screen.say(
+        f"    first block after {settled.first_block_s:.1f} s, settled after {settled.settled_s:.1f} s", style="dim"
+    )
+    if json is not None:
+        supply = next(iter(supplies.values()))
+        report = await make_report(
+            flock, snapshots, supply, first_block_s=settled.first_block_s, settled_s=settled.settled_s
+        )
+        save_report(json, report)
+    return all(check.passed for check in found)
+
+
+def tell_death(screen: Screen, daemon: Daemon, *, is_fatal: bool) -> None:
+    """Say that a daemon ended by itself, with what it printed last; raises `DaemonFailed` when nothing can go on."""
+    message = f"{daemon.name}'s daemon {describe_end(daemon.status)}"
+    if is_fatal:
+        raise daemon.failure(message)
+    screen.say(message, style="red")
+    screen.lines(read_last_lines(daemon.output))
