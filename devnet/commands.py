@@ -37,6 +37,7 @@ def run(
     *,
     once: Annotated[bool, Flag] = False,
     json: Path | None = None,
+    svg: Path | None = None,
     fresh: Annotated[bool, Flag] = False,
     state: Folder = DEFAULT,
 ) -> int:
@@ -48,12 +49,14 @@ def run(
         Stop after the task; exit code 0 only if all nodes agree, the supply adds up and the task settled.
     json
         Write what happened to this file.
+    svg
+        Draw the run into this file.
     fresh
         Forget the earlier chain instead of going on with it.
     state
         Folder of the homes and the chain.
     """
-    folder, screen, options = State(state.absolute()), Screen(), RunOptions(once=once, json=json, fresh=fresh)
+    folder, screen, options = State(state.absolute()), Screen(), RunOptions(once=once, json=json, svg=svg, fresh=fresh)
     with hold(folder):
         return run_held(lambda launch: run_devnet(folder, options, screen, launch))
 

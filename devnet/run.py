@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -13,10 +14,11 @@ from devnet.checks import Check
 from devnet.control import make_server
 from devnet.daemon import Daemon, describe_end, read_last_lines
 from devnet.errors import DevnetError
-from devnet.feed import Feed, Observer, phases_of
+from devnet.feed import Feed, Observer, Told, phases_of
 from devnet.flock import Flock
 from devnet.homes import connect_homes, create_homes, split_data
 from devnet.launch import Launch, running
+from devnet.picture import Picture
 from devnet.report import make_report, save_report
 from devnet.screen import Screen
 from devnet.state import State
@@ -32,10 +34,11 @@ SETTLE_S = 600.0
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What the person asked for: stop after the task, where the report goes, forget the earlier chain."""
+    """What the person asked for: stop after the task, where report and picture go, forget the earlier chain."""
 
     once: bool
     json: Path | None
+    svg: Path | None
     fresh: bool
 
 
@@ -67,23 +70,33 @@ async def prepare(state: State, screen: Screen, *, fresh: bool) -> None:
 
 async def run_devnet(state: State, options: RunOptions, screen: Screen, launch: Launch) -> int:
     """Run the task, then go on until cancelled, or not if asked. Returns the exit code. Raises `DevnetError`."""
-    if options.json is not None and not options.json.absolute().parent.is_dir():
-        raise DevnetError(f"there is no folder for {options.json}")
+    for target in (options.json, options.svg):
+        if target is not None and not target.absolute().parent.is_dir():
+            raise DevnetError(f"there is no folder for {target}")
     await prepare(state, screen, fresh=options.fresh)
     flock = Flock(state)
     async with running(flock, screen.say) as nursery:
-        observer = Observer(feed := Feed(flock), screen.told)
+        picture = Picture()
+        observer = Observer(feed := Feed(flock), partial(show, screen, picture))
         nursery.start_soon(feed.run)
         nursery.start_soon(observer.run)
         server = make_server(flock, tell=screen.say, stop=launch.scope.cancel)
         await nursery.start(server.run)
         settled = await run_task(flock, observer, screen, nursery, is_only=options.once)
         passed = await conclude(flock, screen, settled, options.json)
+        if options.svg is not None:
+            options.svg.write_text(picture.draw("One AI Arena task on seven daemons"), encoding="utf-8")
         if not options.once:
             Story(flock, screen).tell_next(settled.task)
             launch.code_if_stopped = 0 if passed else 1
             await trio.sleep_forever()
     return 0 if passed else 1
+
+
+def show(screen: Screen, picture: Picture, told: Told) -> None:
+    """Put what a daemon told on the screen and into the picture."""
+    screen.told(told)
+    picture.take(told, screen.elapsed_s())
 
 
 async def run_task(

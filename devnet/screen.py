@@ -3,7 +3,6 @@
 Plain text where the output is no terminal. What the texts say is decided elsewhere.
 """
 
-import re
 import time
 from collections.abc import Sequence
 
@@ -11,16 +10,15 @@ from rich.console import Console
 from rich.text import Text
 
 from devnet.cast import CAST
-from devnet.feed import FirstOnly, Told, shared_part
+from devnet.feed import WORK, FirstOnly, Told, shared_part
 from flocknode.cli.text import Table, format_table
-from flocknode.logs import format_line
-from flocknode.rpc.records import LogLine
+from flocknode.logs import format_line, format_round
+from flocknode.rpc.records import LogLine, TaskEvent
 
 NAME_WIDTH = max(len(actor.name) for actor in CAST)
 STYLES = {"block": "dim", "round": "default", "waiting": "yellow", "warning": "yellow", "error": "red"}
 # Events that people watch rounds by; of the others only warnings and errors are shown, all are in the logs.
 SHOWN_EVENTS = ("block", "round", "waiting")
-PROGRESS = re.compile(r": (?:pass|model) (\d+) of (\d+)$")
 
 
 class Screen:
@@ -58,29 +56,32 @@ class Screen:
             self.say(f"    {line}")
 
     def told(self, told: Told) -> None:
-        """Print a line of a daemon's log, once for what all daemons say alike."""
-        line = told.event
-        if not isinstance(line, LogLine) or not is_shown(line):
-            return
-        shared = shared_part(line)
-        if shared is None or self._first.is_new(shared):
-            self.log_line(told.name, line)
+        """Print what a node did for a task, and of a daemon's log what people watch, once for what all say alike."""
+        match told.event:
+            case TaskEvent(phase=phase) as event if phase == WORK:
+                fields = {"task": event.name, "epoch": event.epoch + 1, "phase": phase, "text": event.text}
+                self._node_line(told.name, f"{time.strftime('%H:%M:%S')} {format_round(fields)}", STYLES["round"])
+            case LogLine() as line if is_shown(line):
+                shared = shared_part(line)
+                if shared is None or self._first.is_new(shared):
+                    self.log_line(told.name, line)
 
     def log_line(self, name: str, line: LogLine) -> None:
         """Print a line of one daemon's log."""
+        style = STYLES.get(line.event, STYLES.get(line.level, "default"))
+        self._node_line(name, format_line(line, has_colour=False), style)
+
+    def _node_line(self, name: str, line: str, style: str) -> None:
         text = Text(f"  {name:>{NAME_WIDTH}} ", style=colour_of(name))
         text.append("| ", style="dim")
-        style = STYLES.get(line.event, STYLES.get(line.level, "default"))
-        text.append_text(colour_names(format_line(line, has_colour=False), style))
+        text.append_text(colour_names(line, style))
         self._console.print(text, soft_wrap=True)
 
 
 def is_shown(line: LogLine) -> bool:
-    """Return whether a line belongs on the screen; of a job's progress only the end does."""
-    progress = PROGRESS.search(line.text)
-    if progress is not None and progress[1] != progress[2]:
-        return False
-    return line.event in SHOWN_EVENTS or line.level in ("warning", "error")
+    """Return whether a line of a log belongs on the screen; what a node did for a task comes as an event."""
+    is_work = line.event == "round" and line.fields["phase"] == WORK
+    return (line.event in SHOWN_EVENTS and not is_work) or line.level in ("warning", "error")
 
 
 def colour_of(name: str) -> str:

@@ -1,11 +1,13 @@
 """What the merged stream repeats and what it says once."""
 
-import pytest
+import io
 
-from devnet.feed import MAX_REMEMBERED, FirstOnly, shared_part
-from devnet.screen import is_shown
+from rich.console import Console
+
+from devnet.feed import MAX_REMEMBERED, FirstOnly, Told, shared_part
+from devnet.screen import Screen, is_shown
 from flocknode.logs import format_text
-from flocknode.rpc.records import LogLine
+from flocknode.rpc.records import LogLine, TaskEvent
 
 
 def line(event, *, level="info", **fields):
@@ -31,13 +33,16 @@ def test_a_phase_is_shared_and_work_is_a_nodes_own():
     assert shared_part(work) is None
 
 
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [("training: pass 3 of 20", False), ("training: pass 20 of 20", True), ("claimed 0a51f727", True)],
-)
-def test_only_the_end_of_progress_is_shown(text, shown):
-    """Steps of a long job are left out, its last one is not."""
-    assert is_shown(line("round", task="digits", epoch=1, phase="work", text=text)) is shown
+def test_work_is_shown_once():
+    """What a node does for a task is shown as the event it is, not again as a line of its log."""
+    event = TaskEvent(height=9, task=1, name="digits", epoch=0, phase="work", text="claimed 0a51f727")
+    out = io.StringIO()
+    screen = Screen(Console(file=out))
+    screen.told(Told("bob", event))
+    screen.told(
+        Told("bob", line("round", level="debug", task="digits", epoch=1, phase="work", text="claimed 0a51f727"))
+    )
+    assert out.getvalue().count("round digits e1  work: claimed 0a51f727") == 1
 
 
 def test_warnings_are_shown_and_other_events_are_not():
