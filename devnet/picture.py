@@ -110,10 +110,11 @@ class Axis:
 
 def draw_phases(phases: list[Begin], axis: Axis) -> Iterable[str]:
     """Yield a band for each phase, from its first block to that of the next one."""
-    for phase, following in zip(phases, [*phases[1:], None], strict=True):
+    ends = [following.at for following in phases[1:]] + [axis.last]
+    for phase, end in zip(phases, ends, strict=False):
         if phase.phase not in PHASE_COLOURS:
             continue
-        left, right = axis.x(phase.at), axis.x(axis.last if following is None else following.at)
+        left, right = axis.x(phase.at), axis.x(end)
         label = phase.phase if phase.phase == "opening" else f"{phase.phase} {phase.epoch + 1}"
         yield (
             f'<rect x="{left:.1f}" y="{TOP - 10}" width="{right - left:.1f}" height="{ROW * len(CAST) + 14}" '

@@ -2,9 +2,9 @@
 
 import pytest
 
+from protocol.crypto import integer_bytes
 from protocol.rules import purses
 from protocol.rules.arena.records import RESULTS, Phase, get_member, get_task
-from protocol.crypto import integer_bytes
 from protocol.transactions import Role
 from tests.ledger_driver import FML, Ledger, Person
 
@@ -78,7 +78,8 @@ def test_a_task_settles_as_the_white_paper_says(ledger):
         assert fees_paid_and_earned < FML
     supply = purses.get_supply(ledger.state)
     assert total(ledger) == supply.minted - supply.burned
-    assert not list(purses.scan_purses(ledger.state, b"p")) and not list(purses.scan_purses(ledger.state, b"r"))
+    assert not list(purses.scan_purses(ledger.state, b"p"))
+    assert not list(purses.scan_purses(ledger.state, b"r"))
 
 
 def test_results_name_nobody_before_the_claim(ledger):
@@ -121,13 +122,14 @@ def test_a_creator_without_key_is_slashed_and_claims_are_paid(ledger):
     run_epoch(ledger, task, 0, key=False)
     assert purses.get_units(ledger.state, purses.deposit_of(task, ALICE.address)) == 0
     earned = [get_member(ledger.state, task, p.address).earned_a for p in TRAINERS]
-    assert max(earned) - min(earned) <= 1 and min(earned) > 0
+    assert max(earned) - min(earned) <= 1
+    assert min(earned) > 0
     run_epoch(ledger, task, 1, key=False)
     assert get_task(ledger.state, task).phase is Phase.FINISHED
 
 
 def test_nobody_scoring_pays_trainers_by_stake(ledger):
-    """All validators absent: claims share by stake, the validators' part stays for later and then goes to the treasury."""
+    """All validators absent: claims share by stake, the validators' part stays, and goes to the treasury at last."""
     task = ledger.create_task(ALICE)
     ledger.open_task(task, TRAINERS, VALIDATORS)
     run_epoch(ledger, task, 0, validators=[])
@@ -144,4 +146,5 @@ def test_a_task_without_members_expires_and_returns_everything(ledger):
     ledger.run_until(lambda: get_task(ledger.state, task).phase is Phase.EXPIRED, after_ms=7_000)
     lost = before - purses.get_units(ledger.state, purses.balance_of(ALICE.address))
     assert lost <= 1 * FML + FML // 1_000
-    assert not list(purses.scan_purses(ledger.state, b"s")) and not list(purses.scan_purses(ledger.state, b"d"))
+    assert not list(purses.scan_purses(ledger.state, b"s"))
+    assert not list(purses.scan_purses(ledger.state, b"d"))

@@ -29,5 +29,6 @@ def test_the_library_writes_to_our_log_and_not_to_stderr() -> None:
     finally:
         root.removeHandler(handler)
     assert captured.getvalue() == "ours\n"
+    records = [record for record in records if record["event"] == "libp2p"]
     assert [record["message"] for record in records] == ["peer p hung up"]
     assert records[0]["log_level"] == "debug"
