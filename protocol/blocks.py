@@ -6,6 +6,10 @@ from protocol.errors import InvalidBlock
 from protocol.tendermint.messages import Commit
 from protocol.types import Bytes32, Count, Digest, Height, Record, Round, TimeMs
 
+# The latest time of a block. Far below the largest number that a record holds, so that every deadline and period that
+# is counted from it is a time too, whatever a proposer stamps.
+MAX_BLOCK_TIME_MS = 2**53
+
 
 class Header(Record):
     """What the block id is the hash of. Roots and digests of state are those **after the previous block**."""
@@ -34,7 +38,10 @@ class Block(Record):
 
 
 class Receipt(Record):
-    """What became of one transaction: error 0, or the number of a class of `protocol.errors` and its message."""
+    """What became of one transaction: error 0, or the number of a class of `protocol.errors` and its message.
+
+    The message is for people. Headers commit to the number alone, so that a reworded sentence forks no chain.
+    """
 
     transaction: Digest
     error: Count
@@ -72,8 +79,8 @@ def transactions_root(transactions: tuple[bytes, ...]) -> bytes:
 
 
 def receipts_root(receipts: tuple[Receipt, ...]) -> bytes:
-    """Return the Merkle root (RFC 6962) over a block's receipts."""
-    return merkle_root([merkle_leaf(encode(receipt)) for receipt in receipts])
+    """Return the Merkle root (RFC 6962) over a block's receipts: transaction and error number of each."""
+    return merkle_root([merkle_leaf(encode((receipt.transaction, receipt.error))) for receipt in receipts])
 
 
 def check_body(block: Block) -> None:

@@ -6,6 +6,7 @@ carries the length of each part, so that no bytes signed for one purpose mean so
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 import gmpy2
 from nacl import bindings, exceptions
@@ -14,6 +15,7 @@ from nacl.signing import SigningKey, VerifyKey
 from protocol.errors import InvalidProof, InvalidSignature, Malformed
 
 DIGEST_BYTES = 32
+MAX_KNOWN_KEYS = 4096
 SEALED_KEY_BYTES = 32 + 16 + 32
 # The prime of MuHash3072 (Bitcoin Core, crypto/muhash.h).
 MULTISET_MODULUS = gmpy2.mpz(2) ** 3072 - 1103717
@@ -34,6 +36,11 @@ def hash_parts(domain: str, *parts: bytes) -> bytes:
 def integer_bytes(value: int) -> bytes:
     """Return a non-negative integer below 2^64 as 8 bytes, big endian: sorts like the number."""
     return value.to_bytes(8, "big")
+
+
+def wide_bytes(value: int) -> bytes:
+    """Return a non-negative integer below 2^128 as 16 bytes, big endian."""
+    return value.to_bytes(16, "big")
 
 
 # --- signatures (RFC 8032) -------------------------------------------------------------------------------------------
@@ -84,8 +91,12 @@ def open_sealed_key(sealed: bytes, seed: bytes) -> bytes:
         raise InvalidProof("the sealed key does not open with this account's key") from error
 
 
+@lru_cache(maxsize=MAX_KNOWN_KEYS)
 def is_account_key(address: bytes) -> bool:
-    """Return whether an address is a valid Ed25519 point, so that keys can be sealed to it."""
+    """Return whether an address is a valid Ed25519 point, so that keys can be sealed to it.
+
+    Cached, since it costs as much as a signature check and every transaction asks it of its sender.
+    """
     try:
         _curve_public(address)
     except Malformed:

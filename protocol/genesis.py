@@ -4,7 +4,7 @@ Its digest is the chain's identity, signed with every vote and every transaction
 """
 
 from protocol import vrf
-from protocol.blocks import Head, receipts_root
+from protocol.blocks import MAX_BLOCK_TIME_MS, Head, receipts_root
 from protocol.codec import encode
 from protocol.crypto import hash_parts, is_account_key
 from protocol.errors import InvalidGenesis
@@ -14,7 +14,11 @@ from protocol.rules.voters import Voters, put_voters
 from protocol.state import Commitment, MemoryState, Overlay
 from protocol.tendermint.proposer import initial_priorities
 from protocol.tendermint.replicas import Replica, make_replica_set
-from protocol.types import Address, Amount, Bytes32, Name, Record, TimeMs
+from protocol.types import MAX_INTEGER, Address, Amount, Bytes32, Name, Record, TimeMs
+
+# The rotation of proposers counts up to a few times the total power, so that must fit into its numbers with room left
+# (CometBFT has the same bound).
+MAX_TOTAL_POWER = MAX_INTEGER // 8
 
 
 class GenesisAccount(Record):
@@ -52,6 +56,7 @@ def genesis_digest(document: GenesisDocument) -> bytes:
 def check_genesis(document: GenesisDocument) -> None:
     """Return if the document makes a chain that can run; raise `InvalidGenesis` otherwise."""
     check_params(document.params)
+    check_amounts(document)
     addresses = [account.address for account in document.accounts]
     if len(set(addresses)) != len(addresses):
         raise InvalidGenesis("an account stands twice")
@@ -69,6 +74,18 @@ def check_genesis(document: GenesisDocument) -> None:
             raise InvalidGenesis("a replica's VRF key is no group element: it could never propose")
         if replica.bond < document.params.min_stake_replica_units:
             raise InvalidGenesis("a replica's bond is below the minimum stake")
+
+
+def check_amounts(document: GenesisDocument) -> None:
+    """Return if all sums of money, power and time stay within the numbers of records; raise `InvalidGenesis`."""
+    bonds = sum(replica.bond for replica in document.replicas)
+    if bonds > MAX_TOTAL_POWER:
+        raise InvalidGenesis(f"the bonds add up to {bonds} units, at most {MAX_TOTAL_POWER} are allowed")
+    supply = bonds + sum(account.balance for account in document.accounts)
+    if supply > MAX_INTEGER:
+        raise InvalidGenesis(f"the supply is {supply} units, at most {MAX_INTEGER} are allowed")
+    if document.time_ms >= MAX_BLOCK_TIME_MS:
+        raise InvalidGenesis(f"the chain begins at {document.time_ms} ms, later than any block may be")
 
 
 def make_genesis_state(document: GenesisDocument) -> MemoryState:

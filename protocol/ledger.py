@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from protocol import vrf
 from protocol.blinding import beacon_alpha, next_beacon
 from protocol.blocks import (
+    MAX_BLOCK_TIME_MS,
     Block,
     Head,
     Header,
@@ -49,6 +50,7 @@ from protocol.transactions import (
     RevealScores,
     SignedTransaction,
     Submit,
+    Transaction,
     Transfer,
     open_transaction,
 )
@@ -116,15 +118,17 @@ def build_block(
     state, chosen = Overlay(before.view), []
     room_bytes, room_submits = before.params.max_block_bytes, before.params.max_submits_per_block
     for data in transactions:
-        is_submit = _is_submit(before.chain, data)
-        if len(data) > room_bytes or (is_submit and room_submits == 0):
+        if len(data) > room_bytes:
             continue
         try:
-            apply_transaction(state, context, data)
+            transaction = open_included(context, data)
+            if is_submit(transaction) and room_submits == 0:
+                continue
+            apply_transaction(state, context, data, transaction)
         except ProtocolError:
             continue
         chosen.append(data)
-        room_bytes, room_submits = room_bytes - len(data), room_submits - is_submit
+        room_bytes, room_submits = room_bytes - len(data), room_submits - is_submit(transaction)
     return seal_block(header, commit, tuple(chosen))
 
 
@@ -188,8 +192,8 @@ def check_header(before: ChainState, block: Block) -> Context:
     for name, value in expected.items():
         if getattr(header, name) != value:
             raise InvalidBlock(f"the header's {name} is not what this node computed", height=header.height)
-    if header.time_ms <= head.time_ms:
-        raise InvalidBlock("the block is not later than the one before it")
+    if not head.time_ms < header.time_ms <= MAX_BLOCK_TIME_MS:
+        raise InvalidBlock("the block is not later than the one before it, or later than any block may be")
     if header.round > MAX_ROUND:
         raise InvalidBlock(f"round {header.round} is beyond {MAX_ROUND}")
     if header.proposer != proposer_of(voters.current, voters.priorities, header.round).key:
@@ -244,24 +248,37 @@ def apply_transactions(state: Overlay, context: Context, transactions: tuple[byt
     if sum(map(len, transactions)) > context.params.max_block_bytes:
         raise InvalidBlock(f"the transactions have more than {context.params.max_block_bytes} bytes")
     try:
-        receipts = tuple(apply_transaction(state, context, data) for data in transactions)
+        opened = [open_included(context, data) for data in transactions]
+        if sum(map(is_submit, opened)) > context.params.max_submits_per_block:
+            raise InvalidBlock(f"more than {context.params.max_submits_per_block} submissions")
+        return tuple(
+            apply_transaction(state, context, data, transaction)
+            for data, transaction in zip(transactions, opened, strict=True)
+        )
     except ProtocolError as error:
         raise InvalidBlock(f"a transaction may not stand in this block: {error}") from error
-    if sum(_is_submit(context.chain, data) for data in transactions) > context.params.max_submits_per_block:
-        raise InvalidBlock(f"more than {context.params.max_submits_per_block} submissions")
-    return receipts
 
 
-def apply_transaction(state: Overlay, context: Context, data: bytes) -> Receipt:
-    """Apply one transaction and return its receipt; raises `ProtocolError` when it may not stand in a block.
-
-    An account's transaction may stand there once it pays; what its payload then breaks is undone and told in the
-    receipt. An anonymous one pays nothing, so it may stand there only if it applies.
-    """
+def open_included(context: Context, data: bytes) -> Transaction:
+    """Return a block's transaction, checked as far as that needs no state; raises `ProtocolError`."""
     if len(data) > context.params.max_transaction_bytes:
         raise TransactionRefused(f"more than {context.params.max_transaction_bytes} bytes", have=len(data))
-    transaction, error = open_transaction(context.chain, data), None
-    attempt = Overlay(state)
+    return open_transaction(context.chain, data)
+
+
+def is_submit(transaction: Transaction) -> bool:
+    """Return whether a transaction enters a model: no fee limits those, so a block does."""
+    return isinstance(transaction.payload, Submit)
+
+
+def apply_transaction(state: Overlay, context: Context, data: bytes, transaction: Transaction) -> Receipt:
+    """Apply one transaction and return its receipt; raises `ProtocolError` when it may not stand in a block.
+
+    `data` is the encoding of `transaction`. An account's transaction may stand there once it pays; what its payload
+    then breaks is undone and told in the receipt. An anonymous one pays nothing, so it may stand there only if it
+    applies.
+    """
+    attempt, error = Overlay(state), None
     match transaction:
         case AnonymousTransaction(payload):
             apply_anonymous(attempt, context, payload)
@@ -337,13 +354,6 @@ def check_anonymous(before: ChainState, payload: AnonymousPayload) -> None:
         beacon=b"",
     )
     apply_anonymous(Overlay(before.view), context, payload)
-
-
-def _is_submit(chain: bytes, data: bytes) -> bool:
-    try:
-        return isinstance(open_transaction(chain, data).payload, Submit)
-    except ProtocolError:
-        return False
 
 
 # --- the block's end, and what makes the next block worth having -----------------------------------------------------

@@ -37,9 +37,9 @@ def from_plain(kind: type[R], value: Any, path: str = "$") -> R:
     """
     record = _parse(kind, value, path)
     try:
-        # Checks the ranges that live in the types.
+        # Checks the ranges that live in the types; text may hold what UTF-8 cannot.
         return msgspec.convert(msgspec.to_builtins(record, builtin_types=(bytes,)), kind)
-    except msgspec.ValidationError as error:
+    except (ValueError, OverflowError) as error:
         raise Malformed(f"{path}: {error}") from error
 
 

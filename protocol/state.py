@@ -6,6 +6,7 @@ alone, and a mismatch can be located.
 """
 
 import heapq
+from bisect import bisect_left, insort
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Generic, Protocol, TypeVar
 
@@ -30,26 +31,31 @@ class StateView(Protocol):
 
 
 class MemoryState:
-    """A state held in a dictionary: the genesis state, simulations and tests."""
+    """A state held in memory: the genesis state, a replay of the log, simulations and tests."""
 
     def __init__(self, records: Mapping[bytes, bytes] | None = None) -> None:
         self.records = dict(records or {})
+        self._keys = sorted(self.records)
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value of a key, or None."""
         return self.records.get(key)
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """Yield the records whose key starts with `prefix`, sorted by key."""
-        return iter(sorted((key, value) for key, value in self.records.items() if key.startswith(prefix)))
+        """Yield the records whose key starts with `prefix`, sorted by key, as they were when `scan` was called."""
+        first = bisect_left(self._keys, prefix)
+        last = bisect_left(self._keys, True, first, key=lambda key: key[: len(prefix)] > prefix)
+        return iter([(key, self.records[key]) for key in self._keys[first:last]])
 
     def apply(self, changes: Mapping[bytes, bytes | None]) -> None:
         """Write the changes; None deletes."""
         for key, value in changes.items():
-            if value is None:
-                self.records.pop(key, None)
-            else:
+            if value is not None:
+                if key not in self.records:
+                    insort(self._keys, key)
                 self.records[key] = value
+            elif self.records.pop(key, None) is not None:
+                del self._keys[bisect_left(self._keys, key)]
 
 
 class Overlay:

@@ -18,6 +18,9 @@ from protocol.types import Address, Amount, Bytes32, Count, Digest, Height, Name
 
 # No preset of `Params.max_transaction_bytes` may exceed this; longer input is not even decoded.
 MAX_TRANSACTION_BYTES = 1024 * 1024
+# Opened transactions that are remembered, and the length of the longest of them.
+MAX_REMEMBERED = 4_096
+MAX_REMEMBERED_BYTES = 4 * 1024
 
 
 class Role(IntEnum):
@@ -223,13 +226,21 @@ def sign_transaction(
     return SignedTransaction(sender, nonce, expires, fee, payload, signature)
 
 
-@lru_cache(maxsize=4096)
 def open_transaction(chain: bytes, data: bytes) -> Transaction:
     """Return the transaction that these bytes are, with everything checked that needs no state.
 
-    Cached, since mempool, proposal check and block see the same bytes. Raises `Malformed`, `InvalidSignature` or
-    `OutOfBounds`.
+    Remembered, since mempool, proposal check and block see the same bytes; but only if it is short, for anybody can
+    sign long ones. Raises `Malformed`, `InvalidSignature` or `OutOfBounds`.
     """
+    return _open_short(chain, data) if len(data) <= MAX_REMEMBERED_BYTES else _open(chain, data)
+
+
+@lru_cache(maxsize=MAX_REMEMBERED)
+def _open_short(chain: bytes, data: bytes) -> Transaction:
+    return _open(chain, data)
+
+
+def _open(chain: bytes, data: bytes) -> Transaction:
     transaction: Transaction = decode(data, Transaction, max_bytes=MAX_TRANSACTION_BYTES)  # type: ignore[arg-type]
     match transaction:
         case SignedTransaction(sender, nonce, expires, fee, payload, signature):

@@ -16,6 +16,8 @@ Height = Annotated[int, Meta(ge=0, le=MAX_INTEGER)]
 Round = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 # Base units of FML; 1 FML = 10^9 units.
 Amount = Annotated[int, Meta(ge=0, le=MAX_INTEGER)]
+# A sum of amounts over the epochs of a task, which 64 bits may not hold: 16 bytes, big endian.
+WideAmount = Annotated[bytes, Meta(min_length=16, max_length=16)]
 # Milliseconds since the Unix epoch, as stamped by block proposers.
 TimeMs = Annotated[int, Meta(ge=0, le=MAX_INTEGER)]
 # Any other count, serial number or index.

@@ -74,6 +74,14 @@ def test_a_task_may_not_leave_the_bounds(settings: TaskSettings) -> None:
         check_params(replace(MAINNET, task=settings))
 
 
+def test_every_phase_outlasts_a_gap_that_moves_no_deadline() -> None:
+    """Else honest members could be late through no fault of theirs, and slashed."""
+    shortest = DEVNET.task.open_phase_ms
+    check_params(replace(DEVNET, max_block_gap_ms=shortest))
+    with pytest.raises(InvalidGenesis, match="shorter than a gap"):
+        check_params(replace(DEVNET, max_block_gap_ms=shortest + 1))
+
+
 def test_the_white_papers_values() -> None:
     """q = 0.85 and the split 0 / 50 / 50 are the paper's; delta = 0.1 is what Table II was computed with."""
     for params in PRESETS.values():

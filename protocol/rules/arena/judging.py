@@ -1,7 +1,7 @@
 """From the revealed score sheets to one judgement per submission (white paper V.E): verdict, score, originality."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from protocol.formulas import arena as formulas
@@ -19,6 +19,7 @@ class Judgement:
 
     `score` is the consensus in millionths, None without one; `kept` are the scores by validator that made it, `ignored`
     the validators whose scores did not count; `duplicate_of` names the submission that this one copies, if it does.
+    `is_judged` tells whether any stake at all says what the model is worth, be it that it is worth nothing.
     """
 
     tag: bytes
@@ -29,6 +30,7 @@ class Judgement:
     ignored: tuple[bytes, ...]
     root: bytes | None
     duplicate_of: bytes | None
+    is_judged: bool
 
     def is_ranked(self) -> bool:
         """Return whether the submission competes: scored, original, and owned up to."""
@@ -95,6 +97,7 @@ def judge(
             {v: entry.root for v, entry in entries.items() if entry.root is not None}, stakes=stakes
         ),
         duplicate_of=None,
+        is_judged=any(stakes[validator] for validator in verdicts),
     )
 
 
@@ -126,16 +129,7 @@ def with_originality(
 
 def marked_as_copy(judgement: Judgement, original: Judgement) -> Judgement:
     """Return the judgement as a copy of what the original itself is a copy of, or of the original."""
-    return Judgement(
-        tag=judgement.tag,
-        submission=judgement.submission,
-        verdict=judgement.verdict,
-        score=judgement.score,
-        kept=judgement.kept,
-        ignored=judgement.ignored,
-        root=judgement.root,
-        duplicate_of=original.duplicate_of or original.tag,
-    )
+    return replace(judgement, duplicate_of=original.duplicate_of or original.tag)
 
 
 def get_epoch_stakes(state: StateView, task: Task) -> dict[bytes, int]:

@@ -23,6 +23,7 @@ from protocol.rules.arena.records import (
     Seat,
     Task,
     get_epoch,
+    get_places,
     get_task,
     put_epoch,
     put_task,
@@ -93,22 +94,21 @@ def enter_phase(state: Overlay, context: Context, task: Task, phase: Phase, leng
 
 def is_opening_complete(state: StateView, context: Context, task: Task) -> bool:
     """Return whether enough trainers and validators joined and every validator attested the datasets."""
-    validators = scan_members(state, task.id, Role.VALIDATOR)
-    return has_enough_members(state, context, task) and all(member.is_attested for _, member in validators)
+    places = get_places(state, task.id)
+    return has_enough_members(state, context, task) and places.attested == places.validators
 
 
 def has_enough_members(state: StateView, context: Context, task: Task) -> bool:
     """Return whether the task has the trainers and attested validators that it needs to open."""
-    trainers = scan_members(state, task.id, Role.TRAINER)
-    attested = [member for _, member in scan_members(state, task.id, Role.VALIDATOR) if member.is_attested]
-    return len(trainers) >= context.params.min_trainers and len(attested) >= context.params.min_validators
+    places = get_places(state, task.id)
+    return places.trainers >= context.params.min_trainers and places.attested >= context.params.min_validators
 
 
 def close_opening(state: Overlay, context: Context, task: Task) -> None:
     """Release validators without the data, then begin the first epoch, or expire for want of members."""
     for address, member in scan_members(state, task.id, Role.VALIDATOR):
         if not member.is_attested:
-            remove_member(state, context, task.id, address)
+            remove_member(state, context, task.id, address, member)
     if has_enough_members(state, context, task):
         begin_epoch(state, context, task)
     else:
@@ -248,7 +248,7 @@ def close_claiming(state: Overlay, context: Context, task: Task) -> None:
     for role in Role:
         for address, member in scan_members(state, task.id, role):
             if member.is_leaving:
-                remove_member(state, context, task.id, address)
+                remove_member(state, context, task.id, address, member)
     if task.is_last_epoch():
         finish_task(state, context, task)
     else:

@@ -2,12 +2,14 @@
 
 from enum import IntEnum
 
+from msgspec.structs import replace
+
 from protocol.blobs import BlobId
-from protocol.crypto import integer_bytes
+from protocol.crypto import integer_bytes, wide_bytes
 from protocol.errors import NotFound, WrongPhase
 from protocol.state import Overlay, StateView, Table
 from protocol.transactions import Role, ScoreEntry, SealedKey, TaskSpec, Verdict
-from protocol.types import Address, Amount, Bytes32, Count, Digest, Height, Name, Record, Score, TimeMs
+from protocol.types import Address, Amount, Bytes32, Count, Digest, Height, Name, Record, Score, TimeMs, WideAmount
 
 
 class Phase(IntEnum):
@@ -49,10 +51,18 @@ class Member(Record):
     is_attested: bool
     is_leaving: bool
     epochs_claimed: Count
-    stake_sum: Amount
+    stake_sum: WideAmount
     earned_a: Amount
     earned_b: Amount
     earned_validating: Amount
+
+
+class Places(Record):
+    """How many members hold each role of a task, and how many validators attested: so that nobody need count them."""
+
+    trainers: Count
+    validators: Count
+    attested: Count
 
 
 class Seat(Record):
@@ -133,7 +143,7 @@ class Weight(Record):
 
 
 class EpochResult(Record):
-    """How an epoch was settled: `ranking` best first, then the unranked by order."""
+    """How an epoch was settled: `ranking` best first, then the unranked by order; `weights` only if it was judged."""
 
     dataset_b: bool
     pot: Amount
@@ -158,6 +168,8 @@ TASKS = Table(b"T", Task)
 ACTIVE = Table(b"a", Mark)
 CREATED = Table(b"c", Mark)
 MEMBERS = Table(b"M", Member)
+PLACES = Table(b"m", Places)
+KEYS = Table(b"K", Mark)
 EPOCHS = Table(b"E", Epoch)
 SUBMISSIONS = Table(b"S", Submission)
 SHEETS = Table(b"C", ScoreSheet)
@@ -195,6 +207,51 @@ def get_member(state: StateView, task: int, address: bytes) -> Member | None:
 def put_member(state: Overlay, task: int, address: bytes, member: Member) -> None:
     """Set a member."""
     MEMBERS.put(state, member, integer_bytes(task), address)
+
+
+def add_member(state: Overlay, task: int, address: bytes, role: Role, vrf_key: bytes) -> None:
+    """Give an account a role, and take the place and the key that belong to it."""
+    put_member(state, task, address, Member(role, vrf_key, False, False, 0, wide_bytes(0), 0, 0, 0))
+    KEYS.put(state, Mark(), integer_bytes(task), vrf_key)
+    places = get_places(state, task)
+    if role is Role.TRAINER:
+        put_places(state, task, replace(places, trainers=places.trainers + 1))
+    else:
+        put_places(state, task, replace(places, validators=places.validators + 1))
+
+
+def attest_member(state: Overlay, task: int, address: bytes, member: Member) -> None:
+    """Note that a validator holds the datasets."""
+    put_member(state, task, address, replace(member, is_attested=True))
+    places = get_places(state, task)
+    put_places(state, task, replace(places, attested=places.attested + 1))
+
+
+def delete_member(state: Overlay, task: int, address: bytes, member: Member) -> None:
+    """Take a role from an account, and free its place and its key."""
+    MEMBERS.delete(state, integer_bytes(task), address)
+    KEYS.delete(state, integer_bytes(task), member.vrf_key)
+    places = get_places(state, task)
+    if member.role is Role.TRAINER:
+        put_places(state, task, replace(places, trainers=places.trainers - 1))
+    else:
+        attested = places.attested - member.is_attested
+        put_places(state, task, replace(places, validators=places.validators - 1, attested=attested))
+
+
+def is_key_taken(state: StateView, task: int, vrf_key: bytes) -> bool:
+    """Return whether a member of the task has this VRF key."""
+    return KEYS.get(state, integer_bytes(task), vrf_key) is not None
+
+
+def get_places(state: StateView, task: int) -> Places:
+    """Return how many members a task has."""
+    return PLACES.get(state, integer_bytes(task)) or Places(trainers=0, validators=0, attested=0)
+
+
+def put_places(state: Overlay, task: int, places: Places) -> None:
+    """Set how many members a task has."""
+    PLACES.put(state, places, integer_bytes(task))
 
 
 def scan_members(state: StateView, task: int, role: Role) -> list[tuple[bytes, Member]]:

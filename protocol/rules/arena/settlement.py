@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from msgspec.structs import replace
 
-from protocol.crypto import integer_bytes
+from protocol.crypto import integer_bytes, wide_bytes
 from protocol.fixed import MILLION, scaled, split_by_key
 from protocol.formulas import arena as formulas
 from protocol.formulas import fees
@@ -47,7 +47,7 @@ def settle_epoch(state: Overlay, context: Context, task: Task) -> None:
     )
     stakes = count_stakes(state, task, epoch)
     judgements = judge_submissions(state, context, task, stakes)
-    weights = weigh_authors(state, task, judgements)
+    weights = weigh_authors(state, task, epoch, judgements)
     record_participation(state, task, get_epoch_stakes(state, task))
     shares, paid_a, paid_b = pay_trainers(state, context, task, weights, trainer_pot)
     earned = pay_validators(state, context, task, judgements, stakes, validator_pot)
@@ -61,7 +61,9 @@ def settle_epoch(state: Overlay, context: Context, task: Task) -> None:
             ValidatorPayout(juror.address, earned.get(juror.address, 0), slashed.get(juror.address, 0))
             for juror in epoch.drawn
         ),
-        weights=tuple(Weight(author, str(weights[author])) for author in sorted(weights)),
+        weights=tuple(Weight(author, str(weights[author])) for author in sorted(weights))
+        if was_judged(judgements)
+        else (),
         settled_height=context.height,
     )
     RESULTS.put(state, result, integer_bytes(task.id), integer_bytes(task.epoch))
@@ -75,21 +77,28 @@ def count_epochs_left(task: Task) -> int:
 # --- trainers --------------------------------------------------------------------------------------------------------
 
 
-def weigh_authors(state: StateView, task: Task, judgements: list[Judgement]) -> dict[bytes, Decimal]:
-    """Return the rank weight (A5) of every author with a ranked submission.
+def weigh_authors(state: StateView, task: Task, epoch: Epoch, judgements: list[Judgement]) -> dict[bytes, Decimal]:
+    """Return the rank weight (A5) of every author with a ranked submission; none if all of them are worth nothing.
 
     Nobody judged the epoch: then the claims share alike, so that stake decides; in the last epoch the mean of the
-    earlier epochs' weights does, for what accrued must be paid by merit.
+    earlier epochs' weights does, for what accrued must be paid by merit. Nobody could have judged it: it is void.
     """
-    scores = {j.submission.author: j.score for j in judgements if j.is_ranked()}
-    if scores or any(judgement.kept for judgement in judgements):
+    if was_judged(judgements):
+        scores = {j.submission.author: j.score for j in judgements if j.is_ranked()}
         return formulas.rank_weights(
             {author: score for author, score in scores.items() if author is not None and score is not None},
             ratio_millionths=task.spec.settings.rank_ratio_millionths,
             rewarded_count=task.spec.settings.rewarded_trainers,
         )
+    if not epoch.drawn:
+        return {}
     earlier = add_earlier_weights(state, task) if task.is_last_epoch() else {}
     return earlier or {author: Decimal(1) for author in find_authors(state, task)}
+
+
+def was_judged(judgements: list[Judgement]) -> bool:
+    """Return whether anybody said what any submission of the epoch is worth."""
+    return any(judgement.is_judged for judgement in judgements)
 
 
 def find_authors(state: StateView, task: Task) -> list[bytes]:
@@ -118,7 +127,7 @@ def record_participation(state: Overlay, task: Task, stakes: Mapping[bytes, int]
             address,
             replace(
                 member,
-                stake_sum=member.stake_sum + stake,
+                stake_sum=wide_bytes(int.from_bytes(member.stake_sum, "big") + stake),
                 epochs_claimed=member.epochs_claimed + (address in authors),
             ),
         )
@@ -154,7 +163,7 @@ def pay_reward_b(state: Overlay, context: Context, task: Task, weights: Mapping[
         member = get_member(state, task.id, address)
         if member is not None:
             vested[address] = formulas.vested_stake(
-                member.stake_sum, claimed_epochs=member.epochs_claimed, epochs=task.spec.epochs
+                int.from_bytes(member.stake_sum, "big"), claimed_epochs=member.epochs_claimed, epochs=task.spec.epochs
             )
     shares = compute_shares(context, {address: ranks[address] for address in vested}, vested)
     purse = purses.reward_b_of(task.id)

@@ -7,6 +7,7 @@ from protocol.blinding import dataset_key_hash, join_alpha
 from protocol.crypto import integer_bytes
 from protocol.errors import AlreadyDone, NotEligible, OutOfBounds, WrongPhase
 from protocol.formulas import fees
+from protocol.params import check_phases
 from protocol.rules import purses
 from protocol.rules.arena.records import (
     ACTIVE,
@@ -18,11 +19,15 @@ from protocol.rules.arena.records import (
     Member,
     Phase,
     Task,
+    add_member,
+    attest_member,
+    delete_member,
     get_member,
+    get_places,
     get_task,
+    is_key_taken,
     put_member,
     put_task,
-    scan_members,
 )
 from protocol.rules.context import Context
 from protocol.state import Overlay
@@ -64,7 +69,8 @@ def create_task(state: Overlay, context: Context, sender: bytes, payload: Create
 
 
 def check_task_bounds(context: Context, payload: CreateTask) -> None:
-    """Return if datasets and epochs keep within the chain's bounds; raises `OutOfBounds`."""
+    """Return if datasets, epochs and phases keep within the chain's bounds; raises `OutOfBounds`."""
+    check_phases(payload.spec.settings, context.params)
     if not context.params.min_epochs <= payload.spec.epochs <= context.params.max_epochs:
         raise OutOfBounds(
             f"a task has {context.params.min_epochs} to {context.params.max_epochs} epochs; the last decides on B",
@@ -84,17 +90,16 @@ def join(state: Overlay, context: Context, sender: bytes, payload: Join) -> None
         raise NotEligible("the creator holds no other role in its own task")
     if get_member(state, task.id, sender) is not None:
         raise AlreadyDone("the account has a role in this task")
-    if any(member.vrf_key == payload.vrf_key for _, member in MEMBERS.scan(state, integer_bytes(task.id))):
-        raise AlreadyDone("the VRF key is taken in this task")
-    vrf.verify(payload.vrf_key, alpha=join_alpha(context.chain, task.id, sender), ad=b"", proof=payload.vrf_proof)
     check_stake(context, payload)
     check_room(state, context, payload)
+    if is_key_taken(state, task.id, payload.vrf_key):
+        raise AlreadyDone("the VRF key is taken in this task")
+    vrf.verify(payload.vrf_key, alpha=join_alpha(context.chain, task.id, sender), ad=b"", proof=payload.vrf_proof)
     balance = purses.balance_of(sender)
     purses.move(state, balance, purses.stake_of(task.id, sender), payload.stake)
     if payload.role is Role.TRAINER:
         purses.move(state, balance, purses.deposit_of(task.id, sender), context.params.seat_deposit_units)
-    member = Member(payload.role, payload.vrf_key, False, False, 0, 0, 0, 0, 0)
-    put_member(state, task.id, sender, member)
+    add_member(state, task.id, sender, payload.role, payload.vrf_key)
 
 
 def check_stake(context: Context, payload: Join) -> None:
@@ -106,9 +111,12 @@ def check_stake(context: Context, payload: Join) -> None:
 
 def check_room(state: Overlay, context: Context, payload: Join) -> None:
     """Return if the role has a place left in the task; raises `NotEligible`."""
-    params = context.params
-    room = params.max_trainers if payload.role is Role.TRAINER else params.max_validators
-    if len(scan_members(state, payload.task, payload.role)) >= room:
+    places = get_places(state, payload.task)
+    if payload.role is Role.TRAINER:
+        taken, room = places.trainers, context.params.max_trainers
+    else:
+        taken, room = places.validators, context.params.max_validators
+    if taken >= room:
         raise NotEligible(f"all {room} places for a {payload.role.name.lower()} are taken", have=room)
 
 
@@ -126,7 +134,7 @@ def attest(state: Overlay, context: Context, sender: bytes, payload: Attest) -> 
         raise NotEligible("only validators of the task attest its datasets")
     if member.is_attested:
         raise AlreadyDone("the account has attested")
-    put_member(state, payload.task, sender, replace(member, is_attested=True))
+    attest_member(state, payload.task, sender, member)
 
 
 def leave(state: Overlay, context: Context, sender: bytes, payload: Leave) -> None:
@@ -138,17 +146,17 @@ def leave(state: Overlay, context: Context, sender: bytes, payload: Leave) -> No
     if task.phase in CLOSED_PHASES:
         raise WrongPhase(f"task {task.id} is over and its stakes were returned")
     if task.phase is Phase.OPENING:
-        remove_member(state, context, task.id, sender)
+        remove_member(state, context, task.id, sender, member)
     elif member.is_leaving:
         raise AlreadyDone("the account is leaving")
     else:
         put_member(state, task.id, sender, replace(member, is_leaving=True))
 
 
-def remove_member(state: Overlay, context: Context, task: int, address: bytes) -> None:
+def remove_member(state: Overlay, context: Context, task: int, address: bytes, member: Member) -> None:
     """End a role before the task ends."""
     release_bonds(state, context, task, address)
-    MEMBERS.delete(state, integer_bytes(task), address)
+    delete_member(state, task, address, member)
 
 
 def release_bonds(state: Overlay, context: Context, task: int, address: bytes) -> None:
