@@ -20,7 +20,7 @@ Place = tuple[bytes, int, int, int]
 
 def read_messages(home: Home) -> list[Message]:
     """Return every proposal and vote in the log of a home whose daemon is stopped."""
-    wal = WriteAheadLog(home.data / "consensus.wal")
+    wal = WriteAheadLog(home.journal)
     try:
         return [message for payload in wal.records() for message in _messages_in(decode(payload, cast(Any, Entry)))]
     finally:

@@ -12,7 +12,7 @@ from devnet import checks, gather, play
 from devnet.cast import CAST
 from devnet.checks import Check
 from devnet.control import make_server
-from devnet.daemon import Daemon, describe_end, read_last_lines
+from devnet.daemon import Daemon, compile_packages, describe_end, read_last_lines
 from devnet.errors import DevnetError
 from devnet.feed import Feed, Observer, Told, phases_of
 from devnet.flock import Flock
@@ -54,6 +54,7 @@ class Settled:
 
 async def prepare(state: State, screen: Screen, *, fresh: bool) -> None:
     """Make the folder, or take up the one that is there. A folder that was never finished is begun again."""
+    await trio.to_thread.run_sync(compile_packages)
     if fresh or not state.exists:
         state.wipe()
         screen.say(
