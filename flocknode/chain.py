@@ -144,6 +144,12 @@ class Chain:
         """Return whether a block without transactions would do something now."""
         return ledger.is_block_due(self.view, now_ms)
 
+    def find_altered_buckets(self) -> list[int]:
+        """Return the buckets whose stored records do not have the hash that this node computed when it wrote them."""
+        actual = Commitment().update(MemoryState(), dict(self.view.scan(b"")))
+        expected = self._state.commitment.buckets
+        return [index for index, bucket in enumerate(actual.buckets) if bucket != expected[index]]
+
     def load_block(self, height: int) -> Block | None:
         """Return a committed block."""
         return self.store.load_block(height)

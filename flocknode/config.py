@@ -3,17 +3,23 @@
 Protocol parameters are no settings; they are in the genesis document and the same for all nodes of a chain.
 """
 
-from typing import Annotated, Literal
+import re
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
 
-from flocknode.errors import ConfigInvalid
+from flocknode.errors import ConfigInvalid, UsageError
 from flocknode.home import Home
 from flocknode.rpc.records import Level
+from storage.files import create_durably
 
 MAX_CONFIG_BYTES = 256 * 1024
 MAX_BOOTSTRAP = 64
+# Below this not even one small model and its datasets fit.
+MIN_QUOTA_BYTES = 16 * 1024**2
+QUOTA_BYTES = 50 * 1024**3
 
 NodeName = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Port = Annotated[int, Meta(ge=0, le=65_535)]
@@ -25,6 +31,12 @@ class NetworkConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
     port: Port
     bootstrap: Annotated[tuple[Multiaddress, ...], Meta(max_length=MAX_BOOTSTRAP)]
+
+
+class BlobsConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """What content-addressed files may take up on the disk."""
+
+    quota_bytes: Annotated[int, Meta(ge=MIN_QUOTA_BYTES, le=2**63 - 1)]
 
 
 class LogConfig(Struct, frozen=True, forbid_unknown_fields=True):
@@ -39,6 +51,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     version: Literal[1]
     name: NodeName
     network: NetworkConfig
+    blobs: BlobsConfig
     log: LogConfig
 
 
@@ -55,6 +68,10 @@ port = {port}
 # Addresses of nodes to dial at the start, such as "/ip4/127.0.0.1/tcp/4001/p2p/12D3Koo...".
 bootstrap = {bootstrap}
 
+[blobs]
+# How many bytes weights and datasets may take up. What running tasks need is never removed, the oldest of the rest is.
+quota_bytes = {quota_bytes}
+
 [log]
 # The least important lines to write: "debug", "info", "warning" or "error".
 level = {level}
@@ -68,6 +85,7 @@ def format_config(config: Config) -> str:
         "name": config.name,
         "port": config.network.port,
         "bootstrap": config.network.bootstrap,
+        "quota_bytes": config.blobs.quota_bytes,
         "level": config.log.level,
     }
     return TEMPLATE.format(**{key: msgspec.json.encode(value).decode() for key, value in spell.items()})
@@ -85,7 +103,13 @@ def parse_config(text: bytes, *, source: str) -> Config:
 
 def make_config(*, name: str, port: int, bootstrap: tuple[str, ...]) -> Config:
     """Return the settings of a new node; raise `ConfigInvalid` when a value is not allowed."""
-    plain = {"version": 1, "name": name, "network": {"port": port, "bootstrap": bootstrap}, "log": {"level": "info"}}
+    plain = {
+        "version": 1,
+        "name": name,
+        "network": {"port": port, "bootstrap": bootstrap},
+        "blobs": {"quota_bytes": QUOTA_BYTES},
+        "log": {"level": "info"},
+    }
     try:
         return msgspec.convert(plain, Config)
     except msgspec.ValidationError as error:
@@ -102,4 +126,53 @@ def load_config(home: Home) -> Config:
 
 def save_config(home: Home, config: Config) -> None:
     """Write the config file with its comments."""
-    home.config_file.write_text(format_config(config), encoding="utf-8")
+    _write(home, format_config(config))
+
+
+def list_settings(config: Config) -> dict[str, object]:
+    """Return every setting by its name, such as `network.port`."""
+    return dict(_flatten(msgspec.to_builtins(config), ""))
+
+
+def change_setting(home: Home, name: str, value: object) -> Config:
+    """Change one setting in the config file, and leave all its other lines as they are; return the new settings.
+
+    Raises `UsageError` for an unknown name, `ConfigInvalid` for a value that is not allowed.
+    """
+    settings = list_settings(load_config(home))
+    if name not in settings:
+        raise UsageError(f"there is no setting {name!r}", help=f"Settings: {', '.join(settings)}.")
+    text = home.config_file.read_text(encoding="utf-8")
+    changed = _replace_value(text, name, msgspec.json.encode(value).decode())
+    config = parse_config(changed.encode(), source=f"{home.config_file} with {name} = {value}")
+    if list_settings(config) != {**settings, name: msgspec.to_builtins(value)}:
+        raise ConfigInvalid(
+            f"{home.config_file} is laid out in a way that only a person can change", help="Edit it by hand."
+        )
+    _write(home, changed)
+    return config
+
+
+def _flatten(plain: dict[str, Any], prefix: str) -> Iterator[tuple[str, object]]:
+    for name, value in plain.items():
+        if isinstance(value, dict):
+            yield from _flatten(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", list(value) if isinstance(value, tuple) else value
+
+
+def _replace_value(text: str, name: str, spelled: str) -> str:
+    """Return the file with the line of a setting replaced, as long as the setting takes one line."""
+    *tables, key = name.split(".")
+    wanted, table, lines = ".".join(tables), "", []
+    for line in text.split("\n"):
+        header = re.fullmatch(r"\s*\[([^\[\]]+)\]\s*(#.*)?", line)
+        table = header[1].strip() if header else table
+        is_it = table == wanted and re.match(rf"\s*{re.escape(key)}\s*=", line)
+        lines.append(f"{key} = {spelled}" if is_it else line)
+    return "\n".join(lines)
+
+
+def _write(home: Home, text: str) -> None:
+    temporary = home.config_file.with_suffix(".new")
+    create_durably(home.config_file, text.encode(), temporary=temporary)

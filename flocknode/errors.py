@@ -67,10 +67,11 @@ class KeyInvalid(FlocknodeError):
 
 
 class KeyLocked(FlocknodeError):
-    """The account's key is locked."""
+    """The account's key is locked: the node replicates, but nothing can be signed for the account."""
 
     number = 106
     exit_code = Exit.LOCKED
+    help: str = "Open it with `flocknode keys unlock`, or start the node with --passphrase-file."
 
 
 class NotRunning(FlocknodeError):
@@ -103,3 +104,18 @@ class FileUnusable(FlocknodeError):
     """A file that a person named cannot be used."""
 
     number = 111
+
+
+class WrongPassphrase(FlocknodeError):
+    """The passphrase does not open the key."""
+
+    number = 112
+    exit_code = Exit.LOCKED
+    help: str = "Try again; a passphrase that is lost cannot be recovered, only a backup of the key can."
+
+
+class HistoryGone(FlocknodeError):
+    """Events from so far back are no longer there; `have` is the first height or line number that still is."""
+
+    number = 113
+    help: str = "Subscribe again from `have`."

@@ -11,6 +11,7 @@ from flocknode.config import load_config, make_config, save_config
 from flocknode.errors import ConfigInvalid, FileUnusable, HomeExists, UsageError
 from flocknode.home import MAX_GENESIS_BYTES, Home
 from flocknode.keystore import create_keys, load_public_keys
+from flocknode.sealed_key import check_new_passphrase
 from protocol import plain
 from protocol.errors import InvalidGenesis, Malformed
 from protocol.genesis import GenesisAccount, GenesisDocument, GenesisReplica, check_genesis, genesis_digest
@@ -30,11 +31,18 @@ class NewHome(Struct, frozen=True):
 
 
 def create_home(
-    home: Home, *, genesis: Path | None, port: int | None, bootstrap: tuple[str, ...], name: str | None
+    home: Home,
+    *,
+    genesis: Path | None,
+    port: int | None,
+    bootstrap: tuple[str, ...],
+    name: str | None,
+    passphrase: str | None,
 ) -> NewHome:
     """Create a home, or add the chain's document to one that has none yet; checks everything before it makes anything.
 
-    Raises `HomeExists` rather than replace keys, settings or a document.
+    The account's key lies under the passphrase, with None in clear. Raises `HomeExists` rather than replace keys,
+    settings or a document.
     """
     document = None if genesis is None else load_document(genesis)
     is_new = not home.config_file.exists()
@@ -46,8 +54,10 @@ def create_home(
         )
     if is_new:
         config = make_config(name=name or home.path.absolute().name, port=port or 0, bootstrap=bootstrap)
+        if passphrase is not None:
+            check_new_passphrase(passphrase)
         home.create()
-        create_keys(home)
+        create_keys(home, passphrase)
         save_config(home, config)
     if document is not None:
         save_document(home.genesis_file, document)

@@ -46,9 +46,24 @@ class Home:
         return self.path / "data"
 
     @property
+    def database(self) -> Path:
+        """The folder of the log, the state and the participants' notes."""
+        return self.data / "chain"
+
+    @property
+    def journal(self) -> Path:
+        """The write-ahead log of the replica."""
+        return self.data / "consensus.wal"
+
+    @property
     def blobs(self) -> Path:
         """The folder of content-addressed files."""
         return self.path / "blobs"
+
+    @property
+    def peers_file(self) -> Path:
+        """What is known of peers: addresses and refusals; a cache."""
+        return self.data / "peers.json"
 
     @property
     def log_file(self) -> Path:

@@ -7,6 +7,7 @@ import structlog
 from flocknode.mempool import Mempool
 from flocknode.network import PeerId, Topic, Verdict
 from flocknode.replica import Replica
+from flocknode.rpc.records import PeerChange
 from protocol.codec import decode, encode
 from protocol.errors import InvalidProof, InvalidSignature, Malformed, ProtocolError
 
@@ -24,10 +25,13 @@ def encode_transactions(transactions: tuple[bytes, ...]) -> bytes:
 class Inbox:
     """The node's side of the network (`flocknode.network.MessageHandler`)."""
 
-    def __init__(self, mempool: Mempool, wall_clock: Callable[[], int]) -> None:
-        """`wall_clock` returns milliseconds since the Unix epoch."""
+    def __init__(
+        self, mempool: Mempool, wall_clock: Callable[[], int], on_peer: Callable[[PeerId, PeerChange], object]
+    ) -> None:
+        """`wall_clock` returns milliseconds since the Unix epoch; `on_peer` is told who came and went."""
         self._mempool = mempool
         self._wall_clock = wall_clock
+        self._on_peer = on_peer
         self.joined_ms: dict[PeerId, int] = {}
 
     def attach(self, replica: Replica, send: Callable[[PeerId, Topic, bytes], None]) -> None:
@@ -52,11 +56,13 @@ class Inbox:
         if waiting:
             self._send(peer, Topic.TRANSACTIONS, encode_transactions(tuple(waiting)))
         self._replica.peer_joined(peer)
+        self._on_peer(peer, "joined")
 
     def peer_left(self, peer: PeerId) -> None:
         """Forget a peer."""
         self.joined_ms.pop(peer, None)
         self._replica.peer_left(peer)
+        self._on_peer(peer, "left")
 
     def _take_transactions(self, payload: bytes) -> Verdict:
         """Take what is new and may wait; blame only faults that no honest laggard can commit."""

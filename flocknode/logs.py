@@ -7,12 +7,12 @@ Events that people watch rounds by have a form of their own; all others show the
     12:04:41 o waiting  height 43 r2  power online 50 % (need > 66.7 %)  missing carol, dave
 """
 
-import itertools
 import logging
 import sys
+import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any, TextIO
@@ -20,16 +20,16 @@ from typing import Any, TextIO
 import msgspec
 import structlog
 
-from flocknode.rpc.records import MAX_TAIL, Level, LogLine
+from flocknode.errors import HistoryGone
+from flocknode.log_files import MAX_OLD_FILES, end_last_line, get_first_number, get_last_number, read_lines
+from flocknode.rpc.history import PAGE_EVENTS, Page
+from flocknode.rpc.records import MAX_TAIL, Event, Level, LogLine
 
 LEVELS: Mapping[Level, int] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 LEVEL_NAMES: Mapping[str, Level] = {"debug": "debug", "info": "info", "warning": "warning"}
 MAX_FILE_BYTES = 16 * 1024 * 1024
-MAX_OLD_FILES = 4
 
 Fields = Mapping[str, Any]
-
-_numbers = itertools.count(1)
 
 
 # --- the lines of rounds: what a caller gives as fields, and what a person reads --------------------------------------
@@ -93,7 +93,10 @@ def format_text(event: str, level: Level, fields: Fields) -> str:
 
 
 class LogOutput:
-    """Takes every line of the process: to the terminal, the file, the memory, and whoever listens."""
+    """Takes every line of the process: to the terminal, the file, the memory, and whoever listens.
+
+    It is the past of the topic `logs`, too (`flocknode.rpc.history`): a line's position is its number.
+    """
 
     def __init__(
         self, *, console: TextIO | None, file: Path | None, listener: Callable[[LogLine], None] | None
@@ -102,9 +105,14 @@ class LogOutput:
         self._has_colour = console is not None and console.isatty()
         self._listener = listener
         self._lines: deque[LogLine] = deque(maxlen=MAX_TAIL)
+        self._path = file
         self._file: RotatingFileHandler | None = None
+        self._lock = threading.Lock()
+        self._next_number = 1
         if file is not None:
             file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            end_last_line(file)
+            self._next_number += get_last_number(file)
             self._file = RotatingFileHandler(
                 file, maxBytes=MAX_FILE_BYTES, backupCount=MAX_OLD_FILES, encoding="utf-8", delay=True
             )
@@ -112,12 +120,15 @@ class LogOutput:
             self._file.setFormatter(logging.Formatter("%(message)s"))
 
     def write(self, line: LogLine) -> None:
-        """Take one line."""
-        self._lines.append(line)
-        if self._console is not None:
-            print(format_line(line, has_colour=self._has_colour), file=self._console, flush=True)
-        if self._file is not None:
-            self._file.handle(_raw_record(msgspec.json.encode(line).decode()))
+        """Take one line, and give it its number."""
+        with self._lock:
+            line = msgspec.structs.replace(line, number=self._next_number)
+            self._next_number += 1
+            self._lines.append(line)
+            if self._console is not None:
+                print(format_line(line, has_colour=self._has_colour), file=self._console, flush=True)
+            if self._file is not None:
+                self._file.handle(_raw_record(msgspec.json.encode(line).decode()))
         if self._listener is not None:
             self._listener(line)
 
@@ -125,6 +136,39 @@ class LogOutput:
         """Return the newest lines that are at least as important as `level`, oldest first."""
         found = [line for line in self._lines if LEVELS[line.level] >= LEVELS[level]]
         return found[max(0, len(found) - lines) :]
+
+    def next_position(self) -> int:
+        """Return the number that the next line will have."""
+        return self._next_number
+
+    def find(self, start: int) -> int:
+        """Return the number itself. Raises `HistoryGone` when the line was dropped with the oldest file."""
+        first = get_first_number(self._path) if self._path is not None else None
+        if first is None:
+            first = self._lines[0].number if self._lines else self._next_number
+        if start < first:
+            raise HistoryGone(f"the oldest line of the log is number {first}", have=first, need=start)
+        return start
+
+    def pages(self, position: int) -> Generator[Page, None, None]:
+        """Yield the lines from a number on: from memory if they are there, else from the files."""
+        in_memory = list(self._lines)
+        is_in_memory = self._path is None or (in_memory and in_memory[0].number <= position)
+        lines = iter(in_memory) if is_in_memory or self._path is None else read_lines(self._path, position)
+        page: list[tuple[int, Event]] = []
+        for line in lines:
+            if line.number >= position:
+                page.append((line.number, line))
+            if len(page) == PAGE_EVENTS:
+                yield page
+                page = []
+        if page:
+            yield page
+
+    def position_of(self, event: Event) -> int | None:
+        """Return the number of a line."""
+        assert isinstance(event, LogLine), "the topic of the log"
+        return event.number
 
     def close(self) -> None:
         """Close the file."""
@@ -177,7 +221,7 @@ def _render(_logger: object, method: str, event_dict: Any) -> tuple[tuple[LogLin
     level = LEVEL_NAMES.get(method, "error")
     text = format_text(event, level, fields)
     now_ms = time.time_ns() // 10**6
-    return (LogLine(number=next(_numbers), time_ms=now_ms, level=level, event=event, text=text, fields=fields),), {}
+    return (LogLine(number=0, time_ms=now_ms, level=level, event=event, text=text, fields=fields),), {}
 
 
 def _plain(value: object) -> object:

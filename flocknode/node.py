@@ -7,20 +7,24 @@ database, the sockets. The parts know each other only through what they are give
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 
 import structlog
 import trio
 
 from flocknode import logs
+from flocknode.account import AccountKey
+from flocknode.blob_keeper import BlobKeeper
 from flocknode.chain import Chain
 from flocknode.config import Config, load_config
+from flocknode.errors import KeyLocked
 from flocknode.founding import load_document
 from flocknode.home import Home
 from flocknode.inbox import Inbox, encode_transactions
-from flocknode.keystore import load_account_seed, load_consensus_seed, load_peer_seed, load_vrf_secret
+from flocknode.keystore import load_consensus_seed, load_peer_seed, load_vrf_secret
 from flocknode.logs import LogOutput
 from flocknode.mempool import Mempool
 from flocknode.network import Network, PeerId, Topic
@@ -29,9 +33,15 @@ from flocknode.participants.kit import Kit
 from flocknode.participants.performer import Performer
 from flocknode.participants.sender import Sender
 from flocknode.replica import Replica, ReplicaKeys
+from flocknode.replica.journal import Forgotten
 from flocknode.rounds import Rounds
 from flocknode.rpc.events import EventHub, make_log_methods
 from flocknode.rpc.server import RpcServer
+from flocknode.surroundings import ChainSurroundings
+from flocknode.systemd import Notifier
+from flocknode.telling import follow_catch_up, remember_events, tell_peer, tell_step
+from flocknode.verification.service import LogVerifier
+from flocknode.work import Works
 from flocknode.worker import Worker
 from protocol.codec import decode, encode
 from protocol.errors import Malformed
@@ -41,7 +51,7 @@ from storage.database import Database
 from storage.lock import HomeLock
 from storage.log import ChainStore
 from storage.notes import Notes
-from storage.wal import WriteAheadLog
+from storage.wal import WriteAheadLog, replace_log
 
 log = structlog.get_logger()
 
@@ -60,6 +70,8 @@ class Node:
     kit: Kit
     performer: Performer
     rounds: Rounds
+    keeper: BlobKeeper
+    verifier: LogVerifier
     hub: EventHub
     output: LogOutput
     consensus_key: bytes
@@ -80,8 +92,11 @@ class Node:
         return "not started: no role needs it" if pid is None else f"runs (pid {pid})"
 
 
-async def run(home: Home) -> None:
-    """Run the daemon of a home until it is told to stop or cancelled."""
+async def run(home: Home, passphrase: str | None = None) -> None:
+    """Run the daemon of a home until it is told to stop or cancelled.
+
+    The passphrase opens the account's key; without one, a key that needs one stays locked. Raises `WrongPassphrase`.
+    """
     config = load_config(home)
     # The lock comes first: a second daemon must not touch the first one's log file.
     with HomeLock(home.path):
@@ -94,6 +109,8 @@ async def run(home: Home) -> None:
         )
         try:
             with open_node(home, config, hub, output) as node:
+                if passphrase is not None:
+                    await node.kit.account.unlock(passphrase)
                 await run_parts(node)
         finally:
             log.info("stopped")
@@ -104,47 +121,60 @@ async def run(home: Home) -> None:
 def open_node(home: Home, config: Config, hub: EventHub, output: LogOutput) -> Iterator[Node]:
     """Build all parts on a locked home; the database and the write-ahead log are closed at the end."""
     document = load_document(home.genesis_file)
-    database = Database(home.data / "chain")
+    database = Database(home.database)
     try:
-        wal = WriteAheadLog(home.data / "consensus.wal")
+        chain = Chain(document, ChainStore(database))
+        wal = open_journal(home, chain.head.height)
         try:
-            yield build_node(home, config, hub, output, Chain(document, ChainStore(database)), Notes(database), wal)
+            yield build_node(home, config, hub, output, chain, database, wal)
         finally:
             wal.close()
     finally:
         database.close()
 
 
+def open_journal(home: Home, height: int) -> WriteAheadLog:
+    """Return the write-ahead log; where it is missing beside a log with blocks, it notes what was lost with it."""
+    if height > 0 and not home.journal.exists():
+        log.warning("the write-ahead log is missing: this replica signs nothing until a newly made block commits")
+        replace_log(home.journal, [encode(Forgotten(wall_clock_ms()))])
+    return WriteAheadLog(home.journal)
+
+
 def build_node(
-    home: Home, config: Config, hub: EventHub, output: LogOutput, chain: Chain, notes: Notes, wal: WriteAheadLog
+    home: Home, config: Config, hub: EventHub, output: LogOutput, chain: Chain, database: Database, wal: WriteAheadLog
 ) -> Node:
     """Join the parts; nothing runs yet."""
     names = {account.address: account.name for account in chain.document.accounts}
-    blobs, mempool = BlobStore(home.blobs), Mempool(chain.state)
-    inbox = Inbox(mempool, wall_clock_ms)
-    network = make_network(home, config, chain, inbox, blobs)
+    account, blobs, mempool = AccountKey(home), BlobStore(home.blobs), Mempool(chain.state)
+    inbox = Inbox(mempool, wall_clock_ms, lambda peer, change: tell_peer(hub, peer, change, len(network.peers)))
     keys = ReplicaKeys(load_consensus_seed(home), load_vrf_secret(home))
-    replica = Replica(
-        chain=chain,
-        network=network,
-        transactions=mempool,
-        log=wal,
-        keys=keys,
-        name_of=lambda member: names.get(member.account, member.key.hex()[:8]),
+    surroundings = ChainSurroundings(
+        chain, consensus_seed=keys.seed, account=account.address, memory_file=home.peers_file
+    )
+    network = make_network(home, config, surroundings, inbox, blobs)
+    keeper = BlobKeeper(
+        blobs,
+        network,
+        quota_bytes=config.blobs.quota_bytes,
+        pinned=surroundings.known_blobs,
         wall_clock=wall_clock_ms,
     )
+    replica = make_replica(chain, network, mempool, wal, keys, hub, names)
+    remember_events(hub, chain, output)
     inbox.attach(replica, network.send)
-    sender = make_sender(home, chain, mempool, network, replica)
+    sender = make_sender(account, chain, mempool, network, replica)
     rounds = Rounds(chain, hub=hub, address=sender.address, names=names)
     kit = Kit(
         chain=chain,
+        account=account,
         sender=sender,
-        diary=Diary(notes),
+        diary=Diary(Notes(database)),
         blobs=blobs,
-        source=network,
+        source=keeper,
         worker=Worker(home.data / "scratch"),
+        works=Works(hub),
         scratch=home.data / "scratch",
-        seed=load_account_seed(home),
         randomness=os.urandom,
         report=rounds.report,
     )
@@ -159,6 +189,8 @@ def build_node(
         kit=kit,
         performer=Performer(kit, replica.wait_for_height),
         rounds=rounds,
+        keeper=keeper,
+        verifier=LogVerifier(document=chain.document, database=database, journal=home.journal),
         hub=hub,
         output=output,
         consensus_key=keys.key,
@@ -166,21 +198,50 @@ def build_node(
     )
 
 
-def make_network(home: Home, config: Config, chain: Chain, inbox: Inbox, blobs: BlobStore) -> Network:
-    """Return the network of a home; a port that the system chose is kept for the next start."""
+def make_network(
+    home: Home, config: Config, surroundings: ChainSurroundings, inbox: Inbox, blobs: BlobStore
+) -> Network:
+    """Return the network of a home; a port that the system chose is kept for the next start, if it is free then."""
+    chain = surroundings.chain
     return Network(
         chain=chain.id,
         peer_seed=load_peer_seed(home),
         listen_port=config.network.port or home.load_port(),
+        may_move=config.network.port == 0,
         bootstrap=config.network.bootstrap,
         status=lambda: encode(chain.head.height),
         handler=inbox,
         blocks=chain,
         blobs=blobs,
+        wall_clock=wall_clock_ms,
+        surroundings=surroundings,
     )
 
 
-def make_sender(home: Home, chain: Chain, mempool: Mempool, network: Network, replica: Replica) -> Sender:
+def make_replica(
+    chain: Chain,
+    network: Network,
+    mempool: Mempool,
+    wal: WriteAheadLog,
+    keys: ReplicaKeys,
+    hub: EventHub,
+    names: Mapping[bytes, str],
+) -> Replica:
+    """Return this node's part in the consensus; `names` are those of accounts, for people."""
+    replica = Replica(
+        chain=chain,
+        network=network,
+        transactions=mempool,
+        log=wal,
+        keys=keys,
+        name_of=lambda member: names.get(member.account, member.key.hex()[:8]),
+        wall_clock=wall_clock_ms,
+        on_step=lambda: tell_step(hub, replica.status()),
+    )
+    return replica
+
+
+def make_sender(account: AccountKey, chain: Chain, mempool: Mempool, network: Network, replica: Replica) -> Sender:
     """Return the way of this account's transactions: to all peers, and to the own replica."""
 
     def broadcast(data: bytes) -> None:
@@ -190,7 +251,7 @@ def make_sender(home: Home, chain: Chain, mempool: Mempool, network: Network, re
     return Sender(
         chain,
         mempool,
-        seed=load_account_seed(home),
+        account=account,
         broadcast=broadcast,
         wait_for_height=replica.wait_for_height,
     )
@@ -205,31 +266,38 @@ async def run_parts(node: Node) -> None:
     """Start the parts in order; return when the node is told to stop."""
     from flocknode.rpc.methods import make_methods
 
+    notifier = Notifier()
     server = RpcServer(node.home.choose_socket(), {**make_methods(node), **make_log_methods(node.output)}, node.hub)
     async with trio.open_nursery() as nursery:
         await nursery.start(node.network.run)
         node.home.save_port(int(node.network.address.split("/tcp/")[1].split("/")[0]))
         await nursery.start(server.run)
         log.info("started", name=node.config.name, pid=os.getpid(), address=node.network.address)
+        if node.kit.account.is_locked:
+            log.warning("the account is locked, so its duties wait", help=KeyLocked.help)
+        first_height = node.chain.head.height + 1
         await nursery.start(node.replica.run)
-        nursery.start_soon(follow_blocks, node)
+        nursery.start_soon(follow_blocks, node, first_height)
+        nursery.start_soon(follow_catch_up, node.chain, node.replica, node.kit.works)
         nursery.start_soon(warm_worker, node)
         nursery.start_soon(node.performer.run)
-        await node.stopping.wait()
+        nursery.start_soon(node.verifier.run)
+        nursery.start_soon(node.keeper.run)
+        nursery.start_soon(notifier.run, lambda: f"height {node.chain.head.height}  {node.replica.status().cause}")
+        try:
+            await node.stopping.wait()
+        finally:
+            notifier.tell("STOPPING=1")
         nursery.cancel_scope.cancel()
     with trio.CancelScope(shield=True):
         await node.kit.worker.stop()
 
 
-async def follow_blocks(node: Node) -> None:
-    """Tell people about every block."""
-    with node.replica.followers.follow() as commits:
-        async for committed in commits:
-            node.rounds.observe(
-                committed.block,
-                committed.commit,
-                duration_ms=max(0, wall_clock_ms() - committed.block.header.time_ms),
-            )
+async def follow_blocks(node: Node, first_height: int) -> None:
+    """Tell people about every block from a height on."""
+    for height in count(first_height):
+        block, commit = await node.replica.read_commit(height)
+        node.rounds.observe(block, commit, duration_ms=max(0, wall_clock_ms() - block.header.time_ms))
 
 
 async def warm_worker(node: Node) -> None:

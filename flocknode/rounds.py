@@ -1,4 +1,4 @@
-"""Tells people what each block did: one line per block, one per phase of a task that this node takes part in.
+"""Tells people what each block did: one line per block, and one for what it began in tasks of this node.
 
 Reads the state before and after a block; nothing in it decides anything. Events for subscribers cover all tasks, the
 log only this account's.
@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
+from flocknode.block_history import describe_commit
 from flocknode.chain import Chain
 from flocknode.rpc.events import EventHub
-from flocknode.rpc.records import BlockEvent, TaskEvent
-from protocol.blocks import Block, block_id
+from flocknode.rpc.records import TaskEvent
+from protocol.blocks import Block
 from protocol.crypto import integer_bytes
 from protocol.rules.arena.records import (
     RESULTS,
@@ -35,6 +36,8 @@ from protocol.types import UNITS_PER_FML
 log = structlog.get_logger()
 
 TAG_DIGITS = 8
+# The phase of an event that tells what this node did, where others name a phase of the task.
+WORK = "work"
 
 
 class Rounds:
@@ -50,29 +53,22 @@ class Rounds:
 
     def observe(self, block: Block, commit: Commit, *, duration_ms: int) -> None:
         """Tell what a block that was just committed did; `duration_ms` is the time since its height began."""
-        signed, replicas = len(commit.signatures), len(self._chain.voters.previous.replicas)
-        self._hub.publish(
-            "blocks",
-            BlockEvent(
-                height=block.header.height,
-                block=block_id(block.header).hex(),
-                round=commit.round,
-                time_ms=block.header.time_ms,
-                proposer=block.header.proposer.hex(),
-                transactions=len(block.transactions),
-                signed=signed,
-                replicas=replicas,
-                duration_ms=duration_ms,
-            ),
-        )
-        self._observe_tasks()
+        replicas = len(self._chain.voters.previous.replicas)
+        self._hub.publish("blocks", describe_commit(block, commit, replicas=replicas, duration_ms=duration_ms))
+        ours = [event for event in self._observe_tasks() if self._is_ours(event.task)]
+        if ours:
+            # With the block's own line that makes two, whatever happened in it.
+            first, *others = ours
+            text = "; ".join([first.text, *(f"{one.name} e{one.epoch + 1} {one.phase}: {one.text}" for one in others)])
+            log.info("round", task=first.name, epoch=first.epoch + 1, phase=first.phase, text=text)
 
     def report(self, task: Task, text: str) -> None:
         """Tell what this node does for a task."""
-        self._tell(task, "work", text, is_ours=True)
+        self._tell(task, WORK, text)
+        log.debug("round", task=task.spec.name, epoch=task.epoch + 1, phase=WORK, text=text)
 
-    def _observe_tasks(self) -> None:
-        view = self._chain.view
+    def _observe_tasks(self) -> list[TaskEvent]:
+        view, told = self._chain.view, []
         active = {task.id: task for task in scan_active_tasks(view)}
         ended = {number: get_task(view, number) for number in self._known.keys() - active.keys()}
         for number, task in sorted({**active, **ended}.items()):
@@ -80,13 +76,14 @@ class Rounds:
             if before == now:
                 continue
             if before is not None and before[1] is Phase.CLAIM:
-                self._tell_settled(view, task, before[0])
-            self._tell(task, task.phase.name.lower(), describe_phase(view, task, self._name), self._is_ours(task))
+                told.append(self._tell_settled(view, task, before[0]))
+            told.append(self._tell(task, task.phase.name.lower(), describe_phase(view, task, self._name)))
             self._known[number] = now
             if number in ended:
                 del self._known[number]
+        return told
 
-    def _tell_settled(self, view: StateView, task: Task, epoch: int) -> None:
+    def _tell_settled(self, view: StateView, task: Task, epoch: int) -> TaskEvent:
         result = RESULTS.get(view, integer_bytes(task.id), integer_bytes(epoch))
         assert result is not None, "an epoch that was settled has a result"
         scores = [ranked.score for ranked in result.ranking if ranked.score is not None and ranked.rank]
@@ -96,26 +93,23 @@ class Rounds:
             gain = "" if task.id not in self._best else f" ({(best - self._best[task.id]) / 1e6:+.4f})"
             text = f"{text}  best {best / 1e6:.4f}{gain}"
             self._best[task.id] = best
-        self._tell(task, "settled", text, self._is_ours(task), epoch=epoch)
+        return self._tell(task, "settled", text, epoch=epoch)
 
-    def _tell(self, task: Task, phase: str, text: str, is_ours: bool, epoch: int | None = None) -> None:
-        number = task.epoch if epoch is None else epoch
-        if is_ours:
-            log.info("round", task=task.spec.name, epoch=number + 1, phase=phase, text=text)
-        self._hub.publish(
-            "tasks",
-            TaskEvent(
-                height=self._chain.head.height,
-                task=task.id,
-                name=task.spec.name,
-                epoch=number,
-                phase=phase,
-                text=text,
-            ),
+    def _tell(self, task: Task, phase: str, text: str, epoch: int | None = None) -> TaskEvent:
+        event = TaskEvent(
+            height=self._chain.head.height,
+            task=task.id,
+            name=task.spec.name,
+            epoch=task.epoch if epoch is None else epoch,
+            phase=phase,
+            text=text,
         )
+        self._hub.publish("tasks", event)
+        return event
 
-    def _is_ours(self, task: Task) -> bool:
-        return task.creator == self._address or get_member(self._chain.view, task.id, self._address) is not None
+    def _is_ours(self, number: int) -> bool:
+        view = self._chain.view
+        return get_task(view, number).creator == self._address or get_member(view, number, self._address) is not None
 
     def _name(self, address: bytes) -> str:
         return self._names.get(address, address.hex()[:TAG_DIGITS])

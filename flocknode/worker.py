@@ -35,6 +35,7 @@ from flocknode.jobs import (
     frame_length,
     shorten,
 )
+from flocknode.processes import search_path
 
 MAX_WAITING_JOBS = 16
 HELLO_TIMEOUT_S = 30
@@ -237,8 +238,6 @@ class Worker:
 
 
 def _child_environment(scratch: Path) -> dict[str, str]:
-    # The same packages as here, whatever the working directory is; one thread in every library.
-    root = str(Path(__file__).resolve().parent.parent)
-    path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))
+    # One thread in every library.
     threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-    return {**os.environ, **threads, "PYTHONPATH": path, "TMPDIR": str(scratch)}
+    return {**os.environ, **threads, "PYTHONPATH": search_path(), "TMPDIR": str(scratch)}

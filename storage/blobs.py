@@ -10,7 +10,8 @@ import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from threading import Lock
+from typing import BinaryIO, NamedTuple
 
 from protocol.blobs import (
     MAX_BLOB_BYTES,
@@ -34,6 +35,15 @@ from storage.partial_blobs import PartialBlob
 MAX_READ_BYTES = 256 * 1024 * 1024
 
 _BLOB_NAME = re.compile(r"([0-9a-f]{64})-(0|[1-9][0-9]{0,10})")
+_BLOB_FILE = re.compile(_BLOB_NAME.pattern + r"(?:\.(?:runs|partial|partial-runs))?")
+
+
+class StoredBlob(NamedTuple):
+    """What one blob takes up on the disk, in bytes, and when it last grew, in seconds since the Unix epoch."""
+
+    blob: BlobId
+    size_bytes: int
+    changed_s: float
 
 
 class BlobStore:
@@ -46,6 +56,7 @@ class BlobStore:
         """Open the folder, creating it when there is none, and remove what a crash left half done and useless."""
         self._directory = directory
         self._open_partials: set[BlobId] = set()
+        self._lock = Lock()
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         for leftover in directory.glob("*.tmp"):
             leftover.unlink()
@@ -108,15 +119,41 @@ class BlobStore:
 
     def open_partial(self, blob: BlobId) -> PartialBlob:
         """Return the fetched part of a blob, empty or as an earlier attempt left it. Open at most once at a time."""
-        assert blob not in self._open_partials, f"blob {blob} is being fetched already"
-        partial = PartialBlob(
-            blob,
-            self._file(blob, ".partial"),
-            publish=self._publish,
-            on_close=lambda: self._open_partials.discard(blob),
-        )
-        self._open_partials.add(blob)
-        return partial
+        with self._lock:
+            assert blob not in self._open_partials, f"blob {blob} is being fetched already"
+            self._open_partials.add(blob)
+        try:
+            return PartialBlob(
+                blob,
+                self._file(blob, ".partial"),
+                publish=self._publish,
+                on_close=lambda: self._open_partials.discard(blob),
+            )
+        except OSError:
+            self._open_partials.discard(blob)
+            raise
+
+    def usage(self) -> tuple[StoredBlob, ...]:
+        """Return everything that blobs take up here, whole and fetched in part, what came first at the front."""
+        found: dict[BlobId, StoredBlob] = {}
+        with os.scandir(self._directory) as entries:
+            for entry in entries:
+                match = _BLOB_FILE.fullmatch(entry.name)
+                if match is None:
+                    continue
+                blob, status = BlobId(bytes.fromhex(match[1]), int(match[2])), entry.stat()
+                known = found.get(blob, StoredBlob(blob, 0, status.st_mtime))
+                size = known.size_bytes + 512 * status.st_blocks
+                found[blob] = StoredBlob(blob, size, max(known.changed_s, status.st_mtime))
+        return tuple(sorted(found.values(), key=lambda stored: stored.changed_s))
+
+    def discard(self, blob: BlobId) -> bool:
+        """Remove the blob, or the fetched part of it, unless it is being fetched; return whether it is gone."""
+        with self._lock:
+            if blob in self._open_partials:
+                return False
+            self.delete(blob)
+        return True
 
     def delete(self, blob: BlobId) -> None:
         """Remove the blob, or the fetched part of it; nothing happens when there is neither."""

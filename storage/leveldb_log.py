@@ -8,6 +8,7 @@ write: the checksum, which does not cover the length, still fits the payload at 
 """
 
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 
 from storage.errors import Corrupted
@@ -42,6 +43,58 @@ def check_last_block(path: Path) -> None:
         if end > len(data) and _fits_any_length(data, position + _HEADER.size - 1, checksum):
             raise Corrupted(where, "the length of a whole record was altered, and LevelDB would drop what follows")
         position = end
+
+
+def find_damage(directory: Path) -> None:
+    """Return if every record of the logs has its checksum. Raises `Corrupted` naming file and offset of the first."""
+    for path in sorted([*directory.glob("*.log"), *directory.glob("MANIFEST-*")]):
+        for start, data in _read_blocks(path):
+            position = _find_in_block(data)
+            if position is not None:
+                where = f"{path} at offset {start + position}"
+                raise Corrupted(where, "a record of LevelDB's log does not have its checksum")
+
+
+def erase_damage(directory: Path) -> None:
+    """Fill with zeros, which LevelDB skips, what follows a damaged record in its block of a log.
+
+    LevelDB's own repair does not look at the checksums of logs (db/repair.cc, ConvertLogToTable) and would take over
+    altered records.
+    """
+    for path in sorted(directory.glob("*.log")):
+        for start, data in list(_read_blocks(path)):
+            position = _find_in_block(data)
+            if position is not None:
+                with path.open("r+b") as file:
+                    file.seek(start + position)
+                    file.write(bytes(len(data) - position))
+
+
+def _read_blocks(path: Path) -> Iterator[tuple[int, bytes]]:
+    with path.open("rb") as file:
+        for start in range(0, path.stat().st_size, BLOCK_BYTES):
+            yield start, file.read(BLOCK_BYTES)
+
+
+def _find_in_block(data: bytes) -> int | None:
+    """Return where the first record without its checksum begins in a block, or None."""
+    position = 0
+    while position + _HEADER.size <= len(data):
+        checksum, length, kind = _HEADER.unpack_from(data, position)
+        end = position + _HEADER.size + length
+        if (kind == 0 and length == 0) or (end > len(data) and len(data) < BLOCK_BYTES):
+            return None  # preallocated space, or a torn end
+        if end > len(data) or _mask(_crc32c(data[position + _HEADER.size - 1 : end])) != checksum:
+            return position
+        position = end
+    return None
+
+
+def _crc32c(data: bytes) -> int:
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc = _TABLE[(crc ^ byte) & 0xFF] ^ (crc >> 8)
+    return crc ^ 0xFFFFFFFF
 
 
 def _fits_any_length(data: bytes, kind_at: int, checksum: int) -> bool:

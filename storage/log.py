@@ -11,10 +11,10 @@ from protocol.blocks import Block, Head, Receipt, block_id, transaction_id
 from protocol.codec import decode, encode
 from protocol.crypto import integer_bytes
 from protocol.errors import Malformed
-from protocol.state import BUCKETS, StateView
+from protocol.state import BUCKETS, StateView, bucket_of
 from protocol.tendermint.messages import Commit
 from protocol.types import Count, Height
-from storage.database import Database
+from storage.database import Database, Records
 from storage.errors import Corrupted
 from storage.state import StoredState, encode_changes, load_buckets
 
@@ -24,21 +24,68 @@ COMMIT_PREFIX = b"c"
 RECEIPTS_PREFIX = b"r"
 TRANSACTION_PREFIX = b"t"
 
+ENTRIES = {BLOCK_PREFIX: "block", COMMIT_PREFIX: "commit", RECEIPTS_PREFIX: "receipts"}
+HEIGHT_BYTES = 8
+
 T = TypeVar("T")
 
 
-class ChainStore:
-    """The log of one chain and its newest state. One task writes; others may read meanwhile.
+class LogReader:
+    """The log as a database holds it, each entry decoded; nothing is taken for granted of what should be there.
 
     `view` is the state after the head (`protocol.state.StateView`).
     """
 
     view: StateView
 
+    def __init__(self, records: Records) -> None:
+        self.records = records
+        self.view = StoredState(records)
+
+    def load_head(self) -> Head | None:
+        """Return the newest committed head, or None before the genesis state is stored. Raises `Corrupted`."""
+        return self._load(HEAD_KEY, Head)
+
+    def load_block(self, height: int) -> Block | None:
+        """Return the block of a height, or None where the log has none. Raises `Corrupted`."""
+        return self._load_entry(BLOCK_PREFIX, height, Block)
+
+    def load_commit(self, height: int) -> Commit | None:
+        """Return the commit that made the block of a height final, or None where the log has none."""
+        return self._load_entry(COMMIT_PREFIX, height, Commit)
+
+    def load_receipts(self, height: int) -> tuple[Receipt, ...] | None:
+        """Return the receipts of a block, one per transaction in order, or None where the log has none."""
+        return self._load_entry(RECEIPTS_PREFIX, height, tuple[Receipt, ...])
+
+    def find_transaction(self, transaction: bytes) -> tuple[int, int] | None:
+        """Return (height, index in the block) of the transaction with this id, or None if the log does not hold it."""
+        return self._load(TRANSACTION_PREFIX + transaction, tuple[Height, Count])
+
+    def load_buckets(self) -> tuple[bytes, ...]:
+        """Return the 256 bucket hashes of the state after the head, 384 bytes each."""
+        return load_buckets(self.records)
+
+    def _load_entry(self, prefix: bytes, height: int, kind: type[T]) -> T | None:
+        return self._load(prefix + integer_bytes(height), kind)
+
+    def _load(self, key: bytes, kind: type[T]) -> T | None:
+        try:
+            data = self.records.get(key)
+            return None if data is None else decode(data, kind)
+        except Corrupted as error:
+            raise Corrupted(f"{self.records.path}, {describe_key(key)}", error.reason) from error
+        except Malformed as error:
+            raise Corrupted(f"{self.records.path}, {describe_key(key)}", error.message) from error
+
+
+class ChainStore(LogReader):
+    """The log of one chain and its newest state. One task writes; others may read meanwhile."""
+
     def __init__(self, database: Database) -> None:
+        super().__init__(database)
         self._database = database
-        self._head = self._load(HEAD_KEY, Head, "head of the log")
-        self.view = StoredState(database)
+        self._head = super().load_head()
 
     def initialise(self, head: Head, state_records: Mapping[bytes, bytes], buckets: Sequence[bytes]) -> None:
         """Store the genesis state: the head of height 0, all state records, all 256 buckets. Only in an empty store."""
@@ -83,27 +130,6 @@ class ChainStore:
         """Return the newest committed head, or None before the genesis state is stored."""
         return self._head
 
-    def load_block(self, height: int) -> Block | None:
-        """Return the block of a height, or None where the log has none. Raises `Corrupted`."""
-        return self._load_entry(BLOCK_PREFIX, height, Block, "block")
-
-    def load_commit(self, height: int) -> Commit | None:
-        """Return the commit that made the block of a height final, or None where the log has none."""
-        return self._load_entry(COMMIT_PREFIX, height, Commit, "commit")
-
-    def load_receipts(self, height: int) -> tuple[Receipt, ...] | None:
-        """Return the receipts of a block, one per transaction in order, or None where the log has none."""
-        return self._load_entry(RECEIPTS_PREFIX, height, tuple[Receipt, ...], "receipts")
-
-    def find_transaction(self, transaction: bytes) -> tuple[int, int] | None:
-        """Return (height, index in the block) of the transaction with this id, or None if the log does not hold it."""
-        where = f"index entry of transaction {transaction.hex()}"
-        return self._load(TRANSACTION_PREFIX + transaction, tuple[Height, Count], where)
-
-    def load_buckets(self) -> tuple[bytes, ...]:
-        """Return the 256 bucket hashes of the state after the head, 384 bytes each."""
-        return load_buckets(self._database)
-
     def _check_next(self, block: Block, commit: Commit, receipts: Sequence[Receipt], head: Head) -> None:
         assert self._head is not None, "a log starts with its genesis state"
         assert head.height == block.header.height == commit.height == self._head.height + 1, "blocks come in order"
@@ -111,20 +137,31 @@ class ChainStore:
         assert head.block_id == commit.block_id == block_id(block.header), "head and commit name the block"
         assert len(receipts) == len(block.transactions), "every transaction has a receipt"
 
-    def _load_entry(self, prefix: bytes, height: int, kind: type[T], noun: str) -> T | None:
+    def _load_entry(self, prefix: bytes, height: int, kind: type[T]) -> T | None:
         """Return an entry of the log; one that is missing at or below the head is damage, not absence."""
         if self._head is None or not 0 < height <= self._head.height:
             return None
-        entry = self._load(prefix + integer_bytes(height), kind, f"{noun} {height}")
+        entry = super()._load_entry(prefix, height, kind)
         if entry is None:
-            raise Corrupted(f"{self._database.path}, {noun} {height}", "missing")
+            raise Corrupted(f"{self._database.path}, {describe_key(prefix + integer_bytes(height))}", "missing")
         return entry
 
-    def _load(self, key: bytes, kind: type[T], where: str) -> T | None:
-        data = self._database.get(key)
-        if data is None:
-            return None
-        try:
-            return decode(data, kind)
-        except Malformed as error:
-            raise Corrupted(f"{self._database.path}, {where}", error.message) from error
+
+def describe_key(key: bytes) -> str:
+    """Return in words what the record under a key of the database is."""
+    rest = key[1:]
+    match key[:1]:
+        case prefix if prefix in ENTRIES and len(rest) == HEIGHT_BYTES:
+            return f"{ENTRIES[prefix]} {int.from_bytes(rest, 'big')}"
+        case b"h" if not rest:
+            return "head of the log"
+        case b"t":
+            return f"index entry of transaction {rest.hex()}"
+        case b"s":
+            return f"state record {rest.hex()} in bucket {bucket_of(rest)}"
+        case b"m" if len(rest) == 1:
+            return f"state bucket {rest[0]}"
+        case b"n":
+            return "note of a participant"
+        case _:
+            return f"record {key.hex()}"

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from protocol.crypto import MULTISET_BYTES
 from protocol.state import BUCKETS
-from storage.database import Database
+from storage.database import Records
 from storage.errors import Corrupted
 
 RECORD_PREFIX = b"s"
@@ -14,17 +14,17 @@ BUCKET_PREFIX = b"m"
 class StoredState:
     """The state after the newest committed block, as rules see it (`protocol.state.StateView`)."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, records: Records) -> None:
+        self._records = records
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value of a key, or None."""
-        return self._database.get(RECORD_PREFIX + key)
+        return self._records.get(RECORD_PREFIX + key)
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Yield the records whose key starts with `prefix`, sorted by key, as they were when `scan` was called."""
-        records = self._database.scan(RECORD_PREFIX + prefix)
-        return ((key[len(RECORD_PREFIX) :], value) for key, value in records)
+        found = self._records.scan(RECORD_PREFIX + prefix)
+        return ((key[len(RECORD_PREFIX) :], value) for key, value in found)
 
 
 def encode_changes(
@@ -39,13 +39,11 @@ def encode_changes(
         yield BUCKET_PREFIX + bytes([index]), bucket
 
 
-def load_buckets(database: Database) -> tuple[bytes, ...]:
+def load_buckets(records: Records) -> tuple[bytes, ...]:
     """Return all bucket hashes in order. Raises `Corrupted` when they are not 256 of 384 bytes."""
-    stored = dict(database.scan(BUCKET_PREFIX))
+    stored = dict(records.scan(BUCKET_PREFIX))
     buckets = tuple(stored.get(BUCKET_PREFIX + bytes([index]), b"") for index in range(BUCKETS))
     for index, bucket in enumerate(buckets):
         if len(bucket) != MULTISET_BYTES:
-            raise Corrupted(
-                f"{database.path}, state bucket {index}", f"{len(bucket)} bytes instead of {MULTISET_BYTES}"
-            )
+            raise Corrupted(f"{records.path}, state bucket {index}", f"{len(bucket)} bytes instead of {MULTISET_BYTES}")
     return buckets

@@ -126,6 +126,21 @@ class WriteAheadLog:
         raise StorageError(f"{self.path} cannot be written: {error.strerror}") from error
 
 
+def read_records(path: Path) -> tuple[list[bytes], int]:
+    """Return (payloads, bytes of the torn tail) of a log, without opening it. Raises `Corrupted` or `OSError`.
+
+    Of a log that another process writes, a record that is being appended looks like a torn tail.
+    """
+    data = path.read_bytes()
+    payloads, _, size_bytes = _decode_file(path, data)
+    return payloads, len(data) - size_bytes
+
+
+def replace_log(path: Path, payloads: Sequence[bytes]) -> None:
+    """Put a new log with these records into the place of another that nobody has open, durably and all at once."""
+    create_durably(path, _encode_file(0, payloads), temporary=path.with_name(path.name + ".new"))
+
+
 def _with_checksum(header: bytes) -> bytes:
     return header + _CHECKSUM.pack(zlib.crc32(header))
 

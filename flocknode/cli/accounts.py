@@ -124,6 +124,21 @@ def submit(transaction: str, /, *, no_wait: NoWait = False, options: Common) -> 
     return show_outcome(options, outcome)
 
 
+@tx.command
+def wait(identifier: str, /, *, expiry: int | None = None, options: Common) -> Exit:
+    """Wait until it is certain what became of a transaction: included, refused, or expired.
+
+    Parameters
+    ----------
+    identifier
+        Its id, 64 hex digits.
+    expiry
+        Its expiry height, as it was printed when the transaction was sent.
+    """
+    outcome = call(options.home, "tx.wait", Outcome, id=identifier.lower(), expiry_height=expiry)
+    return show_outcome(options, outcome)
+
+
 @tx.command(name="show")
 def show_transaction(identifier: str, /, *, options: Common) -> None:
     """Show a transaction and what became of it.

@@ -21,8 +21,10 @@ from protocol.errors import ProtocolError
 from storage.errors import StorageError
 
 EPILOGUE = "Exit codes: 0 ok, 1 error, 2 usage, 3 daemon not running, 4 refused by the network, 5 key locked."
-START, WATCH, CHAIN, WORK, TOOLS = (
-    Group(name, sort_key=place) for place, name in enumerate(("Start", "Watch", "Chain", "Work", "Tools"))
+# What a shell expects of a program that Ctrl-C ended.
+INTERRUPTED = 130
+START, WATCH, CHAIN, WORK, KEYS, TOOLS = (
+    Group(name, sort_key=place) for place, name in enumerate(("Start", "Watch", "Chain", "Work", "Keys", "Tools"))
 )
 
 # Group, name, what `flocknode --help` says, and where the command is.
@@ -32,13 +34,23 @@ COMMANDS = (
     (START, "node", "Run the daemon.", "node:run_node"),
     (START, "status", "Say how the node is doing.", "node:status"),
     (START, "stop", "Stop the daemon.", "node:stop"),
+    (START, "doctor", "Look for what is wrong, and say what to do.", "doctor:doctor"),
+    (WATCH, "top", "Show the node on one screen.", "top:top"),
+    (WATCH, "watch", "Show what happens, as it happens.", "watch:watch"),
     (WATCH, "logs", "Show the daemon's log.", "logs:logs"),
     (WATCH, "peers", "List the node's peers.", "node:peers"),
     (CHAIN, "chain", "The signed log: blocks, parameters, supply.", "chain:chain"),
     (CHAIN, "account", "Balances, bonds and stakes.", "accounts:account"),
     (CHAIN, "tx", "Send transactions and look at them.", "accounts:tx"),
+    (CHAIN, "supply", "Where all FML is.", "chain:supply"),
+    (CHAIN, "log", "Check the signed log again from genesis.", "log:log"),
     (WORK, "arena", "AI Arena: tasks, submissions, scores, payouts.", "arena:arena"),
     (WORK, "data", "Datasets.", "tools:data"),
+    (KEYS, "keys", "The keys of a home: show, passphrase, backup, unlock.", "keys:keys"),
+    (TOOLS, "attach", "Open a prompt for JSON-RPC calls.", "attach:attach"),
+    (TOOLS, "config", "The settings of a node.", "config:config"),
+    (TOOLS, "completion", "Print the script of a shell's completion.", "tools:completion"),
+    (TOOLS, "db", "Repair a damaged database.", "db:db"),
     (TOOLS, "rpc", "Call any method of the daemon's socket.", "tools:rpc"),
     (TOOLS, "version", "Print the version.", "tools:version"),
 )
@@ -82,11 +94,14 @@ def run(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.ERROR
     except BaseException as error:
+        error = _unwrap(error)
+        if isinstance(error, KeyboardInterrupt):
+            return INTERRUPTED
         failure = _find_failure(error)
         if failure is None:
             raise
-        _print_error(failure, is_json="--json" in arguments)
-        return _exit_code(failure)
+        print_error(failure, is_json="--json" in arguments)
+        return exit_code_of(failure)
     return result if isinstance(result, Exit) else Exit.OK
 
 
@@ -96,10 +111,15 @@ def _run_under_trio(call: Any) -> object:
     return trio.run(call)
 
 
-def _find_failure(error: BaseException) -> FlocknodeError | None:
-    """Return the expected failure that an exception is, alone or in the groups of nested nurseries; None for a bug."""
+def _unwrap(error: BaseException) -> BaseException:
+    """Return what is in the groups of nested nurseries, if it is one thing."""
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
+    return error
+
+
+def _find_failure(error: BaseException) -> FlocknodeError | None:
+    """Return the expected failure that an exception is; None for a bug."""
     if isinstance(error, CycloptsError):
         place = " ".join(("flocknode", *(error.command_chain or ())))
         return UsageError(str(error).strip(), help=f"`{place} --help` says what is possible.")
@@ -110,13 +130,15 @@ def _find_failure(error: BaseException) -> FlocknodeError | None:
     return error if isinstance(error, FlocknodeError) else None
 
 
-def _exit_code(error: FlocknodeError) -> Exit:
+def exit_code_of(error: FlocknodeError) -> Exit:
+    """Return what the command line ends with after a failure."""
     from flocknode.rpc.jsonrpc import RpcError
 
     return error.exit if isinstance(error, RpcError) else error.exit_code
 
 
-def _print_error(error: FlocknodeError, *, is_json: bool) -> None:
+def print_error(error: FlocknodeError, *, is_json: bool) -> None:
+    """Say on stderr what failed, why, and what to do."""
     if is_json:
         kind = getattr(error, "kind", "") or type(error).__name__
         plain = {"error": {"kind": kind, "message": error.message, "help": error.help, "data": error.data}}

@@ -11,7 +11,7 @@ from flocknode.cli.output import show
 from flocknode.cli.text import Table, format_duration, format_fields, format_fml, short
 from flocknode.home import load_names
 from flocknode.rpc.call import call
-from flocknode.rpc.records import Block, ChainHead, ChainParams, Supply
+from flocknode.rpc.records import Block, ChainHead, ChainParams, HeaderList, Supply
 
 chain = App(name="chain")
 
@@ -71,6 +71,37 @@ def block(height: int | None = None, /, *, options: Common) -> None:
         return parts + (["", Table(("TRANSACTION", "KIND", "SENDER", "RESULT"), transactions)] if transactions else [])
 
     show(options, call(options.home, "chain.block", Block, height=height), render)
+
+
+@chain.command
+def headers(*, from_height: int | None = None, limit: int = 20, options: Common) -> None:
+    """List blocks without their transactions.
+
+    Parameters
+    ----------
+    from_height
+        The first block; if not given, the newest blocks.
+    limit
+        How many to list at most.
+    """
+    names = load_names(options.home)
+
+    def render(found: HeaderList) -> Table:
+        rows = [
+            (
+                str(one.height),
+                one.block,
+                time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(one.time_ms / 1000)),
+                str(one.round),
+                short(one.proposer, names),
+                str(one.transactions),
+            )
+            for one in found.headers
+        ]
+        return Table((">HEIGHT", "BLOCK", "TIME", ">ROUND", "PROPOSER", ">TXS"), rows)
+
+    found = call(options.home, "chain.headers", HeaderList, from_height=from_height, limit=limit)
+    show(options, found, render)
 
 
 @chain.command

@@ -12,6 +12,7 @@ from flocknode.cli.options import Common, Options
 from flocknode.cli.output import note
 from flocknode.errors import NotRunning
 from flocknode.home import Home
+from flocknode.log_files import read_lines
 from flocknode.logs import LEVELS, format_line
 from flocknode.rpc.call import call, convert_result
 from flocknode.rpc.records import MAX_TAIL, Level, LogLine, LogTail
@@ -51,35 +52,23 @@ async def _follow(options: Options, lines: int, level: Level) -> None:
     from flocknode.rpc.client import open_client
 
     async with open_client(options.home) as client:
-        # Subscribed first, so that no line falls between the two; those that come both ways are shown once.
-        events = await client.subscribe(["logs"])
         tail = await client.call("logs.tail", LogTail, lines=lines, level=level)
         for line in tail.lines:
             _print(options, line)
-        newest = tail.lines[-1].number if tail.lines else 0
+        events = await client.subscribe(["logs"], from_line=tail.next)
         async for notification in events:
             if notification.topic == "lagged":
                 note(options, "this terminal was too slow for the log; start again")
                 return
             line = convert_result(notification.event, LogLine)
-            if line.number > newest and LEVELS[line.level] >= LEVELS[level]:
+            if LEVELS[line.level] >= LEVELS[level]:
                 _print(options, line)
         note(options, "the daemon has stopped")
 
 
 def _read_file(home: Home, lines: int, level: Level) -> list[LogLine]:
-    if not home.log_file.is_file():
-        return []
-    found: deque[LogLine] = deque(maxlen=max(0, min(lines, MAX_TAIL)))
-    with home.log_file.open("rb") as file:
-        for raw in file:
-            try:
-                line = msgspec.json.decode(raw, type=LogLine)
-            except msgspec.DecodeError:
-                continue  # a line that a crash cut off
-            if LEVELS[line.level] >= LEVELS[level]:
-                found.append(line)
-    return list(found)
+    chosen = (line for line in read_lines(home.log_file, 0) if LEVELS[line.level] >= LEVELS[level])
+    return list(deque(chosen, maxlen=max(0, min(lines, MAX_TAIL))))
 
 
 def _print(options: Options, line: LogLine) -> None:

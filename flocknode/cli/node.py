@@ -2,6 +2,7 @@
 
 import os
 import select
+import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ from cyclopts import Parameter
 
 from flocknode.cli.options import Common
 from flocknode.cli.output import note, show
+from flocknode.cli.passphrase import NoPassphrase, PassphraseFile, get_new_passphrase, get_passphrase
 from flocknode.cli.text import Table, format_duration, format_fields, short
 from flocknode.errors import ConnectionLost
 from flocknode.home import load_names
@@ -26,6 +28,8 @@ def init(
     port: int | None = None,
     bootstrap: Annotated[list[str] | None, Parameter(negative="")] = None,
     name: str | None = None,
+    passphrase_file: PassphraseFile = None,
+    no_passphrase: NoPassphrase = False,
     options: Common,
 ) -> None:
     """Create the home of a node: keys, config.toml, and the chain's document if it is given.
@@ -42,10 +46,26 @@ def init(
         Address of a node to dial first, such as /ip4/127.0.0.1/tcp/4001/p2p/12D3Koo...; may be given several times.
     name
         Name of the node, for people; the name of the folder if not given.
+    passphrase_file
+        A file whose first line is the passphrase to put the account's key under; asked for if not given.
+    no_passphrase
+        Leave the account's key in clear: whoever reads the file owns the account.
     """
     from flocknode.founding import NewHome, create_home
 
-    made: NewHome = create_home(options.home, genesis=genesis, port=port, bootstrap=tuple(bootstrap or ()), name=name)
+    is_new = not options.home.config_file.exists()
+    made: NewHome = create_home(
+        options.home,
+        genesis=genesis,
+        port=port,
+        bootstrap=tuple(bootstrap or ()),
+        name=name,
+        passphrase=None
+        if no_passphrase or not is_new
+        else get_new_passphrase(
+            passphrase_file, option="--passphrase-file", without=", or leave the key in clear with --no-passphrase"
+        ),
+    )
     show(
         options,
         made,
@@ -64,13 +84,24 @@ def init(
         note(options, f"Start it with `flocknode node --home {made.home}`.")
 
 
-async def run_node(*, options: Common) -> None:
-    """Run the daemon in the foreground; Ctrl-C or SIGTERM stops it cleanly."""
+async def run_node(*, passphrase_file: PassphraseFile = None, options: Common) -> None:
+    """Run the daemon in the foreground; Ctrl-C or SIGTERM stops it cleanly.
+
+    Without its passphrase the account stays locked: the node replicates, and `flocknode keys unlock` opens the account.
+
+    Parameters
+    ----------
+    passphrase_file
+        A file whose first line is the passphrase of the account's key; asked for on a terminal if not given.
+    """
     options.home.require()
     from flocknode.cli.signals import run_until_signal
     from flocknode.node import run
 
-    await run_until_signal(partial(run, options.home))
+    passphrase = None
+    if passphrase_file is not None or sys.stdin.isatty():
+        passphrase = get_passphrase(options.home, passphrase_file)
+    await run_until_signal(partial(run, options.home, passphrase))
 
 
 def status(*, options: Common) -> None:
@@ -83,6 +114,7 @@ def status(*, options: Common) -> None:
             ("node", f"{found.name}  (pid {found.pid}, version {found.version}, up {_age(found.started_ms)})"),
             ("home", found.home),
             ("account", f"{found.account or 'none'}{_in_brackets(names.get(found.account or ''))}"),
+            *([("", "locked: open it with `flocknode keys unlock`")] if found.is_locked else []),
             ("address", found.address),
             ("chain", found.chain),
             ("height", f"{found.height}  block {short(found.block)}  {_age(found.time_ms)} ago"),
@@ -98,20 +130,35 @@ def status(*, options: Common) -> None:
 
 
 def peers(*, options: Common) -> None:
-    """List the peers that the node is connected to."""
+    """List the peers that the node is connected to, what went to and fro, and whom it refuses and why.
 
-    def render(found: PeerList) -> Table:
+    SENT and RECEIVED count messages; those are of peers in between: DUPLICATE came from another one first, DROPPED
+    found no room and is asked for again. LATENCY is a round trip, SCORE falls from 100 with the peer's faults.
+    """
+    names = load_names(options.home)
+
+    def render(found: PeerList) -> list[str | Table]:
         rows = [
             (
-                peer.peer,
-                peer.address,
+                short(peer.consensus_key, names),
+                _end_of(peer.peer),
+                "/".join(peer.address.split("/")[2:5:2]).replace("/", ":"),
                 "out" if peer.is_outbound else "in",
                 "-" if peer.height is None else str(peer.height),
+                "-" if peer.latency_us is None else f"{peer.latency_us / 1000:.1f} ms",
+                str(peer.messages_sent),
+                str(peer.messages_received),
+                str(peer.duplicates),
+                str(peer.dropped),
+                str(peer.score),
                 _age(peer.connected_ms),
             )
             for peer in found.peers
         ]
-        return Table(("PEER", "ADDRESS", "DIRECTION", ">HEIGHT", "CONNECTED FOR"), rows)
+        columns = ("NAME", "PEER", "ADDRESS", "DIR", ">HEIGHT", ">LATENCY", ">SENT", ">RECEIVED")
+        table = Table((*columns, ">DUPLICATE", ">DROPPED", ">SCORE", "CONNECTED FOR"), rows)
+        refused = [(_end_of(peer.peer), f"{peer.seconds} s", peer.reason) for peer in found.refused]
+        return [table, *([Table(("PEER", ">FOR", "REASON"), refused, title="refused")] if refused else [])]
 
     show(options, call(options.home, "node.peers", PeerList), render)
 
@@ -141,6 +188,11 @@ def _wait_for_exit(pid: int) -> None:
 
 def _age(since_ms: int) -> str:
     return format_duration(time.time_ns() // 10**6 - since_ms)
+
+
+def _end_of(peer: str) -> str:
+    """Return what tells one peer id from another: they all begin alike."""
+    return f"…{peer[-8:]}"
 
 
 def _in_brackets(text: str | None) -> str:

@@ -2,12 +2,15 @@
 
 import sys
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
 from flocknode.cli.options import Options
 from flocknode.cli.text import Table, format_table
+
+if TYPE_CHECKING:
+    from rich.table import Table as RichTable
 
 R = TypeVar("R")
 
@@ -38,8 +41,14 @@ def _print_part(part: str | Table) -> None:
 
 
 def _draw(table: Table) -> None:
-    from rich import box
     from rich.console import Console
+
+    Console().print(draw_table(table))
+
+
+def draw_table(table: Table) -> "RichTable":
+    """Return a table as a terminal shows it."""
+    from rich import box
     from rich.table import Table as RichTable
     from rich.text import Text
 
@@ -48,4 +57,4 @@ def _draw(table: Table) -> None:
         drawn.add_column(column.lstrip(">"), justify="right" if column.startswith(">") else "left", overflow="fold")
     for row in table.rows:
         drawn.add_row(*map(Text, row))
-    Console().print(drawn)
+    return drawn

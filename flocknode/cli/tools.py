@@ -9,6 +9,7 @@ import msgspec
 from cyclopts import App, Parameter
 
 from flocknode import __version__
+from flocknode.cli.calls import parse_parameters
 from flocknode.cli.options import Common
 from flocknode.cli.output import note, show
 from flocknode.cli.text import Table
@@ -34,15 +35,23 @@ def rpc(method: str, /, *parameters: str, options: Common) -> None:
     parameters
         Such as height=3: values are JSON, or text if they are not.
     """
-    values: dict[str, Any] = {}
-    for parameter in parameters:
-        name, equals, text = parameter.partition("=")
-        if not equals:
-            raise UsageError(f"{parameter!r} is not a parameter such as height=3")
-        values[name] = _parse_value(text)
     # An object of any shape: the caller knows what it asked for.
-    found: Any = call(options.home, method, object, **values)
+    found: Any = call(options.home, method, object, **parse_parameters(parameters))
     show(options, found, lambda found: json.dumps(found, indent=2, ensure_ascii=False))
+
+
+def completion(shell: Literal["bash", "zsh", "fish"], /, *, options: Common) -> None:
+    """Print the script that lets a shell complete commands by Tab, such as: eval "$(flocknode completion bash)".
+
+    Parameters
+    ----------
+    shell
+        Which shell.
+    """
+    from flocknode.cli.app import app
+
+    script = app.generate_completion(prog_name="flocknode", shell=shell)
+    show(options, {"shell": shell, "script": script}, lambda found: found["script"])
 
 
 def version(*, options: Common) -> None:
@@ -92,13 +101,6 @@ async def split(
         return Table(("PART", ">ROWS", "FILE"), [(file.part, str(file.rows), file.path) for file in found.files])
 
     show(options, result, render)
-
-
-def _parse_value(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
 
 
 def _make_split(dataset: str, seed: int, parts: list[str], out: Path) -> "SplitDataset":

@@ -5,11 +5,8 @@ frame. The process dies with its parent.
 """
 
 import argparse
-import ctypes
 import os
 import resource
-import signal
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -34,10 +31,10 @@ from flocknode.jobs import (
     shorten,
 )
 from flocknode.learning.errors import LearningError
+from flocknode.processes import die_with, take_over_pipes
 from protocol.errors import ProtocolError
 
 PROGRESS_INTERVAL_S = 0.1
-PR_SET_PDEATHSIG = 1
 NICENESS = 10
 
 Performers = dict[type[Job], Callable[[Any, ProgressReport], FromWorker]]
@@ -49,33 +46,15 @@ def main() -> None:
     parser.add_argument("--parent", type=int, required=True)
     parser.add_argument("--memory-bytes", type=int, required=True)
     arguments = parser.parse_args()
-    _die_with(arguments.parent)
+    die_with(arguments.parent)
     os.nice(NICENESS)
     # Written memory, not addresses: CUDA reserves far more addresses than it ever uses.
     resource.setrlimit(resource.RLIMIT_DATA, (arguments.memory_bytes, arguments.memory_bytes))
-    requests, answers = _take_over_pipes()
+    requests, answers = take_over_pipes()
     _send(answers, Hello())
     performers = _load_performers()
     while (request := _receive(requests)) is not None:
         _send(answers, _perform(performers, request, _reporter(answers)))
-
-
-def _die_with(parent: int) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
-    # The parent may have died before the call above, which then says nothing.
-    if os.getppid() != parent:
-        sys.exit("the parent is gone")
-
-
-def _take_over_pipes() -> tuple[BinaryIO, BinaryIO]:
-    requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.close(nothing)
-    os.dup2(2, 1)
-    return requests, answers
 
 
 def _load_performers() -> Performers:

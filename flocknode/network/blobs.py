@@ -3,7 +3,7 @@
 What a blob is and how a run is proven stands in `protocol.blobs`; how it lies on the disk in `storage.blobs`.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, TypeAlias
 
@@ -11,10 +11,10 @@ import structlog
 import trio
 from msgspec import Meta
 
+from flocknode.network.conduct import Conduct
 from flocknode.network.errors import BlobUnavailable, Misbehaviour, PeerUnreachable, StreamLost
 from flocknode.network.host import Connection
 from flocknode.network.messages import PeerId
-from flocknode.network.peers import Conduct
 from flocknode.network.streams import Stream, frame
 from protocol.blobs import RUN_BYTES, BlobId, RunProof, run_bytes
 from protocol.errors import InvalidProof
@@ -30,8 +30,10 @@ MAX_ANSWER_BYTES = RUN_BYTES + 4096
 RUNS_AHEAD = 4
 MAX_SOURCES = 4
 MAX_UPLOADS = 16
-# A run that takes longer is asked of another peer.
+MAX_UPLOADS_PER_PEER = 4
+# A peer that takes longer for a run is given up; after a shorter while, one with nothing else to do asks for it too.
 RUN_S = 20.0
+PATIENCE_S = 2.0
 IDLE_S = 30.0
 # A peer that answers a question with something else, or a run with other bytes, is refused at once.
 WRONG_RUN_POINTS = 100
@@ -68,16 +70,16 @@ Answer = Run | NotHere | Busy
 
 
 class BlobServer:
-    """Serves what the store holds."""
+    """Serves what the store holds, to some peers at a time."""
 
     def __init__(self, store: BlobStore) -> None:
         self._store = store
-        self._uploads = 0
+        self._uploads: Counter[PeerId] = Counter()
 
-    async def serve(self, stream: Stream) -> None:
+    async def serve(self, peer: PeerId, stream: Stream) -> None:
         """Answer a peer's requests until it closes the stream. Raises `StreamLost` then, and `Misbehaviour`."""
-        is_busy = self._uploads >= MAX_UPLOADS
-        self._uploads += 1
+        is_busy = self._uploads.total() >= MAX_UPLOADS or self._uploads[peer] >= MAX_UPLOADS_PER_PEER
+        self._uploads[peer] += 1
         try:
             while True:
                 with trio.move_on_after(IDLE_S) as scope:
@@ -87,7 +89,9 @@ class BlobServer:
                 answer = Busy() if is_busy else await trio.to_thread.run_sync(self._load, request)
                 await stream.write(frame(answer))
         finally:
-            self._uploads -= 1
+            self._uploads[peer] -= 1
+            if not self._uploads[peer]:
+                del self._uploads[peer]
 
     def _load(self, request: RunRequest) -> Run | NotHere:
         try:
@@ -138,47 +142,65 @@ class BlobFetcher:
         with await trio.to_thread.run_sync(self._store.open_partial, blob) as partial:
             transfer = Transfer(partial, self._conduct, on_progress)
             await transfer.run(connections()[peer] for peer in providers if peer in connections())
-            if transfer.missing:
+            if transfer.left:
                 tried = set(providers)
                 await transfer.run(held for peer, held in connections().items() if peer not in tried)
-            if transfer.missing:
+            if transfer.left:
                 raise BlobUnavailable(
-                    f"blob {blob}: {len(transfer.missing)} of its runs are missing and none of "
+                    f"blob {blob}: {len(transfer.left)} of its runs are missing and none of "
                     f"{len(connections())} connected peers delivers them"
                 )
             await trio.to_thread.run_sync(partial.finish)
 
 
 class Transfer:
-    """One attempt at the missing runs of one blob. `missing` holds those that nobody is asked for at the moment."""
+    """One attempt at the missing runs of one blob. `left` holds the runs that are not here."""
 
     def __init__(self, partial: PartialBlob, conduct: Conduct, on_progress: Progress | None) -> None:
         self._partial = partial
         self._conduct = conduct
         self._on_progress = on_progress
         self._length = partial.blob.length
-        self.missing = deque(partial.missing_runs())
-        self._under_way = 0
+        # Runs to be asked for; those of them that have come meanwhile are passed over.
+        self._missing = deque(partial.missing_runs())
+        self.left = set(self._missing)
+        # How many peers owe a run, and when the last of them was asked.
+        self._under_way: dict[int, tuple[int, float]] = {}
         self._settled = trio.Event()
-        self._done = self._length - sum(run_bytes(self._length, first) for first in self.missing)
+        self._done = self._length - sum(run_bytes(self._length, first) for first in self.left)
 
     async def run(self, sources: Iterable[Connection]) -> None:
-        """Ask the sources, some at once, until no run is missing or all of them have failed or finished."""
+        """Ask the sources, some at once, until no run is left or all of them have failed or finished."""
         waiting = deque(sources)
-
-        async def work() -> None:
-            while waiting and (self.missing or self._under_way):
-                if not self.missing:
-                    # What others were asked for may come back, and then this source may be the one that has it.
-                    await self._settled.wait()
-                    continue
-                connection = waiting.popleft()
-                if await self._fetch_from(connection):
-                    waiting.append(connection)
-
         async with trio.open_nursery() as nursery:
             for _ in range(min(MAX_SOURCES, len(waiting))):
-                nursery.start_soon(work)
+                nursery.start_soon(self._work, waiting, nursery.cancel_scope)
+
+    async def _work(self, waiting: "deque[Connection]", scope: trio.CancelScope) -> None:
+        """Ask one source after the other; the last run to come ends the wait for those who were asked for it too."""
+        while waiting and self.left:
+            if not self._has_missing():
+                # What others were asked for may come back, and then this source may be the one that has it.
+                with trio.move_on_after(PATIENCE_S):
+                    await self._settled.wait()
+                continue
+            connection = waiting.popleft()
+            if await self._fetch_from(connection):
+                waiting.append(connection)
+        if not self.left:
+            scope.cancel()
+
+    def _has_missing(self) -> bool:
+        """Return whether there is a run to ask for: one that others take too long for is asked for twice."""
+        while self._missing and self._missing[0] not in self.left:
+            self._missing.popleft()
+        if not self._missing:
+            now = trio.current_time()
+            late = [first for first, (_, asked_at) in self._under_way.items() if asked_at <= now - PATIENCE_S]
+            for first in late[:RUNS_AHEAD]:
+                self._under_way[first] = (self._under_way[first][0], now)
+                self._missing.append(first)
+        return bool(self._missing)
 
     async def _fetch_from(self, connection: Connection) -> bool:
         """Take runs from one peer until none is missing (True) or it fails; what it still owes is missing again."""
@@ -194,35 +216,57 @@ class Transfer:
             self._conduct.blame(connection.peer, fault)
             await connection.close()
         finally:
-            self.missing.extendleft(reversed(asked))
-            self._settle(len(asked))
+            for first in reversed(asked):
+                self._release(first)
+            self._settle()
         return False
-
-    def _settle(self, runs: int) -> None:
-        """Note that so many runs are no longer under way, and tell who waits for them."""
-        self._under_way -= runs
-        self._settled.set()
-        self._settled = trio.Event()
 
     async def _take_run(self, stream: Stream, asked: "deque[int]") -> bool:
         """Ask for as many runs as may be under way and store the next one; return whether to go on."""
         with trio.fail_after(RUN_S):
-            while self.missing and len(asked) < RUNS_AHEAD:
-                asked.append(self.missing.popleft())
-                self._under_way += 1
-                await stream.write(frame(RunRequest(self._partial.blob, asked[-1])))
+            while len(asked) < RUNS_AHEAD and self._missing:
+                first_piece = self._missing.popleft()
+                if first_piece in self.left:
+                    asked.append(first_piece)
+                    self._engage(first_piece)
+                    await stream.write(frame(RunRequest(self._partial.blob, first_piece)))
             if not asked:
                 return False
             answer: Answer = await stream.read_record(Answer, MAX_ANSWER_BYTES)  # type: ignore[arg-type]
         if not isinstance(answer, Run):
             return False
-        try:
-            await trio.to_thread.run_sync(self._partial.write_run, asked[0], answer.data, answer.proof)
-        except InvalidProof as error:
-            raise Misbehaviour(f"wrong bytes for a blob: {error}", points=WRONG_RUN_POINTS) from error
-        asked.popleft()
-        self._settle(1)
-        self._done += len(answer.data)
-        if self._on_progress is not None:
-            self._on_progress(self._done, self._length)
+        await self._keep(asked[0], answer)
+        self._release(asked.popleft())
+        self._settle()
         return True
+
+    async def _keep(self, first_piece: int, run: Run) -> None:
+        """Store a run, unless another peer was faster. Raises `Misbehaviour` when it is not the blob's."""
+        if first_piece in self.left:
+            try:
+                await trio.to_thread.run_sync(self._partial.write_run, first_piece, run.data, run.proof)
+            except InvalidProof as error:
+                raise Misbehaviour(f"wrong bytes for a blob: {error}", points=WRONG_RUN_POINTS) from error
+        if first_piece in self.left:
+            self.left.discard(first_piece)
+            self._done += len(run.data)
+            if self._on_progress is not None:
+                self._on_progress(self._done, self._length)
+
+    def _engage(self, first_piece: int) -> None:
+        """Note that one more peer owes a run."""
+        count, _ = self._under_way.get(first_piece, (0, 0.0))
+        self._under_way[first_piece] = (count + 1, trio.current_time())
+
+    def _release(self, first_piece: int) -> None:
+        """Note that a peer no longer owes a run; when nobody does and it is not here, it is missing again."""
+        count, asked_at = self._under_way.pop(first_piece)
+        if count > 1:
+            self._under_way[first_piece] = (count - 1, asked_at)
+        elif first_piece in self.left:
+            self._missing.appendleft(first_piece)
+
+    def _settle(self) -> None:
+        """Tell who waits that something came or will not come."""
+        self._settled.set()
+        self._settled = trio.Event()

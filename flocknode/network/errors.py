@@ -15,7 +15,10 @@ class PortInUse(NetworkError):
     """Another process listens on the port."""
 
     number = 121
-    help = "Stop the other process, or set `network.port` in config.toml to 0 to take any free port."
+    help = (
+        "If that is another flocknode, `flocknode stop --home ITS_HOME` ends it; otherwise set `network.port` in "
+        "config.toml to a free port, or to 0 to have one chosen."
+    )
 
 
 class PeerUnreachable(NetworkError):
@@ -44,7 +47,7 @@ class LinkRefused(NetworkError):
 
 
 class Misbehaviour(NetworkError):
-    """A peer did what no honest peer does; `points` is what that costs it (see `peers.FAULT_LIMIT`)."""
+    """A peer did what no honest peer does; `points` is what that costs it (see `conduct.FAULT_LIMIT`)."""
 
     number = 126
 

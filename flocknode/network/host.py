@@ -29,10 +29,11 @@ from libp2p.security.noise.transport import Transport as Noise
 from libp2p.tools.anyio_service import background_trio_service
 from multiaddr import Multiaddr
 
+from flocknode.network.addresses import Address
+from flocknode.network.conduct import Conduct
 from flocknode.network.errors import Misbehaviour, PeerUnreachable, PortInUse, StreamLost
 from flocknode.network.library import Muxers, quiet_library
 from flocknode.network.messages import PeerId
-from flocknode.network.peers import Address, Conduct
 from flocknode.network.streams import Stream
 
 if TYPE_CHECKING:
@@ -63,10 +64,10 @@ class Connection:
         self._raw = raw
 
     @property
-    def address(self) -> str:
-        """The other end of the socket, as a multiaddress."""
+    def remote(self) -> Address:
+        """The other end of the socket."""
         host, port = self._raw.muxed_conn.get_remote_address() or ("0.0.0.0", 0)
-        return str(Address(host, port, self.peer))
+        return Address(host, port, self.peer)
 
     @property
     def is_closed(self) -> bool:
@@ -140,9 +141,15 @@ class Host:
         """Return the connections that are open now."""
         return [connection for connection in self._connections.values() if not connection.is_closed]
 
-    async def run(self, listen_port: int, *, task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
-        """Listen until cancelled. Raises `PortInUse`."""
-        listeners = await _open_listeners(listen_port)
+    async def run(
+        self,
+        listen_port: int,
+        may_move: bool = False,
+        *,
+        task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Listen until cancelled, on any free port if the wanted one is taken and `may_move`. Raises `PortInUse`."""
+        listeners = await _open_listeners(listen_port, may_move=may_move)
         self._port = listeners[0].socket.getsockname()[1]
         async with background_trio_service(self._host.get_network()):
             async with trio.open_nursery() as nursery:
@@ -279,10 +286,13 @@ def _make_host(peer_seed: bytes) -> Any:
     return host
 
 
-async def _open_listeners(port: int) -> list[trio.SocketListener]:
+async def _open_listeners(port: int, *, may_move: bool) -> list[trio.SocketListener]:
     try:
         return list(await trio.open_tcp_listeners(port, host=LISTEN_HOST))
     except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise PortInUse(f"port {port} is taken by another process") from error
-        raise
+        if error.errno != errno.EADDRINUSE:
+            raise
+        if not may_move:
+            raise PortInUse(f"port {port} on {LISTEN_HOST} is taken by another process") from error
+        log.warning("the kept port is taken by another process; peers learn the new one", port=port)
+        return await _open_listeners(0, may_move=False)

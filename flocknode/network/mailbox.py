@@ -31,16 +31,23 @@ class Mailbox(Generic[T]):
     def __len__(self) -> int:
         return self._items
 
-    def put(self, topic: Topic, item: T, size: int) -> None:
-        """Add an item of `size` bytes; never waits."""
+    @property
+    def is_short(self) -> bool:
+        """Whether little waits: the box is far from overflowing."""
+        return 8 * self._items < self._max_items and 8 * self._bytes < self._max_bytes
+
+    def put(self, topic: Topic, item: T, size: int) -> list[T]:
+        """Add an item of `size` bytes, and return what was dropped for it; never waits."""
         self._lanes[topic].append((item, size))
         self._items += 1
         self._bytes += size
+        dropped: list[T] = []
         while self._items > self._max_items or self._bytes > self._max_bytes:
-            self._pop(next(lane for lane in reversed(self._lanes) if lane))
-            self.dropped += 1
+            dropped.append(self._pop(next(lane for lane in reversed(self._lanes) if lane)))
+        self.dropped += len(dropped)
         if self._items:
             self._filled.set()
+        return dropped
 
     async def take(self, max_bytes: int) -> list[T]:
         """Wait for an item; return it and those behind it that fit into `max_bytes` together with it."""
@@ -53,6 +60,12 @@ class Mailbox(Generic[T]):
                 items.append(self._pop(lane))
         if not self._items:
             self._filled = trio.Event()
+        return items
+
+    def clear(self) -> list[T]:
+        """Remove all items and return them."""
+        items = [self._pop(lane) for lane in self._lanes for _ in range(len(lane))]
+        self._filled = trio.Event()
         return items
 
     def _pop(self, lane: "deque[tuple[T, int]]") -> T:

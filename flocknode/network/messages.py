@@ -3,11 +3,13 @@
 A frame is 4 bytes of length, big endian, and the canonical MessagePack of one of the records below.
 """
 
+from collections.abc import Iterable
 from enum import Enum, IntEnum
 from typing import Annotated, Protocol, TypeAlias
 
 from msgspec import Meta
 
+from flocknode.network.vouchers import Voucher
 from protocol.types import Bytes32, Count, Digest, Record
 
 # The base58 text of a libp2p peer id, as it stands in multiaddresses.
@@ -20,9 +22,16 @@ MAX_STATUS_BYTES = 1024
 MAX_REASON_CHARACTERS = 256
 MAX_LINKS = 64
 SHORT_NAME_BYTES = 8
+ID_BYTES = 16
+# Ids in one heartbeat, and in one question for messages.
+MAX_IDS = 1024
+MAX_PULLED_IDS = 128
+MAX_SCORE = 100
 
 # The first bytes of the hash of a peer id.
 ShortName = Annotated[bytes, Meta(min_length=SHORT_NAME_BYTES, max_length=SHORT_NAME_BYTES)]
+# The first bytes of the digest of a published message.
+MessageId: TypeAlias = bytes
 
 
 class Topic(IntEnum):
@@ -46,17 +55,33 @@ class Verdict(Enum):
 
 
 class PeerInfo(Record):
-    """A connected peer: where it is, what it last said of itself, and what went to and fro since it joined."""
+    """A connected peer: where it is, what it last said of itself, and what went to and fro since it joined.
+
+    `replica` is the consensus key that vouches for it, `dropped` counts what found no room in a queue or budget,
+    `latency_us` is the last round trip of a heartbeat, `score` falls from 100 with its faults.
+    """
 
     peer: PeerId
     address: str
     is_dialled: bool
     status: bytes
+    replica: Bytes32 | None
     messages_sent: Count
     messages_received: Count
+    bytes_sent: Count
+    bytes_received: Count
     duplicates: Count
     dropped: Count
-    fault_points: Count
+    latency_us: Count | None
+    score: Annotated[int, Meta(ge=0, le=MAX_SCORE)]
+
+
+class RefusedPeer(Record):
+    """A peer that misbehaved too much to be talked to, and for how many more seconds."""
+
+    peer: PeerId
+    reason: str
+    seconds: Count
 
 
 class MessageHandler(Protocol):
@@ -83,12 +108,17 @@ class BlockSource(Protocol):
 
 
 class Hello(Record, tag=0):
-    """First frame in both directions. `incarnation` is drawn at each start, so that links to a dead process show."""
+    """First frame in both directions. `incarnation` is drawn at each start, so that links to a dead process show.
+
+    `listen_port` is where the sender can be dialled; `voucher` names the replica it speaks for.
+    """
 
     version: Count
     chain: Digest
     incarnation: Bytes32
     status: Annotated[bytes, Meta(max_length=MAX_STATUS_BYTES)]
+    listen_port: Annotated[int, Meta(ge=0, lt=2**16)]
+    voucher: Voucher | None
 
 
 class Refused(Record, tag=1):
@@ -115,11 +145,32 @@ class Status(Record, tag=4):
     """What the sender says of itself, once a second; it also shows that the sender lives.
 
     `neighbours` are the short names of the peers it is linked to: what those have sent, nobody need pass on to it.
+    `ids`, one behind the other, are of recent messages that it holds and the receiver may lack. `clock_us` is any
+    clock of the sender; `echo_us` is the receiver's, as last heard, plus the time since then.
     """
 
     status: Annotated[bytes, Meta(max_length=MAX_STATUS_BYTES)]
     neighbours: Annotated[tuple[ShortName, ...], Meta(max_length=MAX_LINKS)]
+    ids: Annotated[bytes, Meta(max_length=MAX_IDS * ID_BYTES)]
+    clock_us: Count
+    echo_us: Count | None
+
+
+class Pull(Record, tag=5):
+    """Asks for messages that the receiver announced, by their ids one behind the other; they come as pushes."""
+
+    ids: Annotated[bytes, Meta(max_length=MAX_PULLED_IDS * ID_BYTES)]
 
 
 Greeting = Hello | Refused
-Message = Push | Direct | Status | Refused
+Message = Push | Direct | Status | Pull | Refused
+
+
+def join_ids(ids: Iterable[MessageId]) -> bytes:
+    """Return ids as they travel."""
+    return b"".join(ids)
+
+
+def split_ids(data: bytes) -> list[MessageId]:
+    """Return the ids in bytes that travelled; the last one may be cut short, and then is no message's."""
+    return [data[at : at + ID_BYTES] for at in range(0, len(data), ID_BYTES)]

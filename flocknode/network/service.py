@@ -1,37 +1,93 @@
-"""The network as the rest of the node sees it: one object that joins host, gossip, block ranges and blobs."""
+"""The network as the rest of the node sees it: one object that joins host, gossip, dialling, block ranges and blobs."""
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
 
-from flocknode.network import gossip, sync
+from flocknode.network import exchange, gossip, sync
+from flocknode.network.addresses import AddressBook, parse_address
 from flocknode.network.blobs import PROTOCOL as BLOB_PROTOCOL
 from flocknode.network.blobs import BlobFetcher, BlobServer, Progress
-from flocknode.network.errors import LinkRefused, Misbehaviour, PeerUnreachable, StreamLost
+from flocknode.network.conduct import Conduct
+from flocknode.network.dialer import WANTED_LINKS, Dialer
+from flocknode.network.errors import Misbehaviour, PeerUnreachable
+from flocknode.network.greeting import Greeter
 from flocknode.network.host import Connection, Host
-from flocknode.network.messages import BlockSource, MessageHandler, PeerId, PeerInfo, Topic
-from flocknode.network.peers import Address, Conduct, parse_address
+from flocknode.network.memory import PeerMemory
+from flocknode.network.messages import BlockSource, MessageHandler, PeerId, PeerInfo, RefusedPeer, Topic, Verdict
+from flocknode.network.providers import Announcer, Providers
 from flocknode.network.streams import Stream
+from flocknode.network.vouchers import make_voucher
 from protocol.blobs import BlobId
 from storage.blobs import BlobStore
 
 if TYPE_CHECKING:
     from trio_typing import TaskStatus
 
-# A lost peer is dialled again after a short while that doubles up to a longer one; a second on loopback costs nothing.
-REDIAL_S = 0.1
-MAX_REDIAL_S = 1.0
-# A peer that refuses us, or that we refuse, is tried more rarely.
-REFUSED_REDIAL_S = 5.0
+# Providers that are not linked are dialled for a blob, so many of them.
+MAX_PROVIDERS_DIALLED = 3
+
+
+def read_wall_clock() -> int:
+    """Return the time of day, in milliseconds since the Unix epoch."""
+    return time.time_ns() // 10**6
+
+
+class Surroundings:
+    """What a node tells its network of itself and the chain; the defaults are those of a node that knows neither.
+
+    `consensus_seed` vouches for this node's peer id. `bonded_keys` are the consensus keys with a stake behind them,
+    `pinned_keys` those of them to stay linked to. `known_blobs` are those that tasks in progress name, `offered_blobs`
+    those of them that may be known to come from this node. `memory_file` is where addresses and refusals are kept.
+    """
+
+    consensus_seed: bytes | None = None
+    memory_file: Path | None = None
+
+    def bonded_keys(self) -> Collection[bytes]:
+        """Return the consensus keys for whose nodes slots are reserved."""
+        return ()
+
+    def pinned_keys(self) -> Collection[bytes]:
+        """Return the consensus keys whose nodes this one keeps a link to."""
+        return ()
+
+    def known_blobs(self) -> Collection[BlobId]:
+        """Return the blobs whose providers are worth knowing."""
+        return ()
+
+    def offered_blobs(self) -> Collection[BlobId]:
+        """Return the blobs that this node says it holds, if it does."""
+        return ()
+
+
+class Router:
+    """Stands between gossip and the node: who offers blobs is the network's own affair."""
+
+    def __init__(self, handler: MessageHandler, providers: Providers) -> None:
+        self._handler = handler
+        self._providers = providers
+        self.peer_joined = handler.peer_joined
+        self.peer_left = handler.peer_left
+
+    async def handle(self, peer: PeerId, topic: Topic, payload: bytes) -> Verdict:
+        """Return what a message of a peer is worth."""
+        if topic is Topic.ANNOUNCEMENTS:
+            return self._providers.judge(payload)
+        return await self._handler.handle(peer, topic, payload)
 
 
 class Network:
     """Speaks to peers of one chain. Build it, `run` it in a nursery; the other methods are for while it runs.
 
     `status` returns what this node says of itself to its peers (at most `messages.MAX_STATUS_BYTES`), asked for once a
-    second. Raises `UsageError` for a bootstrap address that is none.
+    second; `wall_clock` milliseconds since the Unix epoch. With `may_move`, another port is taken when `listen_port` is
+    in use. Fewer `wanted_links` than the bootstrap list gives keep the node from looking for more peers. Raises
+    `UsageError` for a bootstrap address that is none.
     """
 
     def __init__(
@@ -45,21 +101,72 @@ class Network:
         handler: MessageHandler,
         blocks: BlockSource,
         blobs: BlobStore,
+        wall_clock: Callable[[], int] = read_wall_clock,
+        surroundings: Surroundings | None = None,
+        may_move: bool = False,
+        wanted_links: int = WANTED_LINKS,
     ) -> None:
+        around = surroundings or Surroundings()
         self._listen_port = listen_port
-        self._bootstrap = [parse_address(text) for text in bootstrap]
+        self._may_move = may_move
         self._blocks = blocks
+        self._rng = random.Random()
         self._conduct = Conduct()
+        self._book = AddressBook()
+        self._memory = PeerMemory(
+            around.memory_file, chain=chain, book=self._book, conduct=self._conduct, wall_clock=wall_clock
+        )
         self._blob_server = BlobServer(blobs)
         self._blob_fetcher = BlobFetcher(blobs, self._conduct)
+        self._providers = Providers(chain, is_of_use=lambda blob: blob in around.known_blobs(), wall_clock=wall_clock)
         handlers = {
             gossip.PROTOCOL: self._serve_gossip,
             sync.PROTOCOL: self._serve_blocks,
+            exchange.PROTOCOL: self._serve_contacts,
             BLOB_PROTOCOL: self._serve_blobs,
         }
         self._host = Host(peer_seed=peer_seed, handlers=handlers, conduct=self._conduct)
+        self._greeter = self._make_greeter(chain, status, around)
         self._gossip = gossip.Gossip(
-            chain=chain, own_peer=self._host.peer, status=status, handler=handler, conduct=self._conduct
+            greeter=self._greeter,
+            handler=Router(handler, self._providers),
+            conduct=self._conduct,
+            book=self._book,
+            rng=self._rng,
+        )
+        self._announcer = Announcer(
+            peer_seed=peer_seed,
+            chain=chain,
+            store=blobs,
+            offered=around.offered_blobs,
+            address=lambda: self.address,
+            publish=self._gossip.publish,
+            wall_clock=wall_clock,
+        )
+        self._dialer = self._make_dialer(chain, bootstrap, around, wanted_links)
+
+    def _make_dialer(self, chain: bytes, bootstrap: Sequence[str], around: Surroundings, wanted_links: int) -> Dialer:
+        return Dialer(
+            host=self._host,
+            gossip=self._gossip,
+            conduct=self._conduct,
+            book=self._book,
+            chain=chain,
+            bootstrap=[parse_address(text) for text in bootstrap],
+            pinned_keys=around.pinned_keys,
+            wanted_links=wanted_links,
+            rng=self._rng,
+        )
+
+    def _make_greeter(self, chain: bytes, status: Callable[[], bytes], around: Surroundings) -> Greeter:
+        seed = around.consensus_seed
+        return Greeter(
+            chain=chain,
+            own_peer=self._host.peer,
+            status=status,
+            conduct=self._conduct,
+            voucher=None if seed is None else make_voucher(seed, chain, self._host.peer),
+            is_bonded=lambda key: key in around.bonded_keys(),
         )
 
     @property
@@ -77,18 +184,32 @@ class Network:
         """The connected peers of this chain, as they are at this moment."""
         return {peer: self._gossip.describe(link) for peer, link in self._gossip.links.items()}
 
+    @property
+    def refused(self) -> Sequence[RefusedPeer]:
+        """The peers that are refused for misbehaviour."""
+        now = trio.current_time()
+        return [
+            RefusedPeer(peer, refusal.reason, round(refusal.until - now))
+            for peer, refusal in self._conduct.refusals().items()
+            if refusal.until > now
+        ]
+
     async def run(self, *, task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
-        """Listen, and keep the bootstrap peers dialled, until cancelled. Raises `PortInUse`."""
-        async with trio.open_nursery() as nursery:
-            await nursery.start(self._host.run, self._listen_port)
-            nursery.start_soon(self._gossip.beat)
-            for address in self._bootstrap:
-                if address.peer != self.peer:
-                    nursery.start_soon(self._keep_dialled, address)
-            task_status.started()
+        """Listen, and keep links, until cancelled. Raises `PortInUse`."""
+        self._memory.restore()
+        try:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(self._host.run, self._listen_port, self._may_move)
+                self._greeter.listen_port = self._host.address.port
+                for part in (self._gossip.beat, self._gossip.chase, self._dialer.run, self._announcer.run):
+                    nursery.start_soon(part)
+                nursery.start_soon(self._memory.run)
+                task_status.started()
+        finally:
+            self._memory.save()
 
     def publish(self, topic: Topic, payload: bytes) -> None:
-        """Broadcast a message of this node. Never waits: what a slow peer cannot take is dropped for that peer."""
+        """Broadcast a message of this node. Never waits: what a slow peer cannot take it asks for later."""
         self._gossip.publish(topic, payload)
 
     def send(self, peer: PeerId, topic: Topic, payload: bytes) -> None:
@@ -113,45 +234,23 @@ class Network:
     async def fetch_blob(
         self, blob: BlobId, *, providers: Sequence[PeerId] = (), on_progress: Progress | None = None
     ) -> None:
-        """Bring a blob into the store, from the providers or else from any connected peer; resumes what was begun.
+        """Bring a blob into the store, resuming what was begun: from the providers named here or announced, some of
+        whom are dialled for it, or else from any connected peer.
 
         Raises `BlobUnavailable` when nobody delivers all of it.
         """
-        await self._blob_fetcher.fetch(blob, self._connections, providers=providers, on_progress=on_progress)
+        offered = [address for address in self._providers.find(blob) if address.peer != self.peer]
+        unlinked = [address for address in offered if address.peer not in self._gossip.links]
+        for address in unlinked[:MAX_PROVIDERS_DIALLED]:
+            await self._dialer.link_to(address)
+        announced = [address.peer for address in offered if address.peer not in providers]
+        await self._blob_fetcher.fetch(
+            blob, self._connections, providers=[*providers, *announced], on_progress=on_progress
+        )
+        self._announcer.refresh()
 
     def _connections(self) -> Mapping[PeerId, Connection]:
         return {peer: link.connection for peer, link in self._gossip.links.items()}
-
-    async def _keep_dialled(self, address: Address) -> None:
-        """Keep a link to a peer of the bootstrap list, whoever of the two dials it; libp2p never redials."""
-        delay_s = REDIAL_S
-        while True:
-            link = self._gossip.links.get(address.peer)
-            if link is not None:
-                await link.closed.wait()
-                delay_s = REDIAL_S
-            elif self._conduct.is_refused(address.peer):
-                delay_s = REFUSED_REDIAL_S
-            else:
-                delay_s = await self._dial(address, delay_s)
-            await trio.sleep(delay_s * random.uniform(0.5, 1.5))
-
-    async def _dial(self, address: Address, delay_s: float) -> float:
-        """Run a link that we dial until it ends; return how long to wait before the next attempt."""
-        try:
-            connection = await self._host.dial(address)
-            try:
-                await self._gossip.dialled(connection)
-            finally:
-                await connection.close()
-        except LinkRefused as refusal:
-            return REDIAL_S if gossip.SECOND_LINK in refusal.message else REFUSED_REDIAL_S
-        except Misbehaviour as fault:
-            self._conduct.blame(address.peer, fault)
-            return REFUSED_REDIAL_S
-        except (PeerUnreachable, StreamLost):
-            return min(2 * delay_s, MAX_REDIAL_S)
-        return REDIAL_S
 
     async def _serve_gossip(self, connection: Connection, stream: Stream) -> None:
         await self._gossip.accepted(connection, stream)
@@ -160,6 +259,10 @@ class Network:
         if connection.admitted.is_set():
             await sync.serve_blocks(stream, self._blocks)
 
+    async def _serve_contacts(self, connection: Connection, stream: Stream) -> None:
+        if connection.admitted.is_set():
+            await exchange.serve_contacts(stream, self._book, self._rng)
+
     async def _serve_blobs(self, connection: Connection, stream: Stream) -> None:
         if connection.admitted.is_set():
-            await self._blob_server.serve(stream)
+            await self._blob_server.serve(connection.peer, stream)

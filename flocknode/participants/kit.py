@@ -7,10 +7,12 @@ from typing import Protocol
 
 import trio
 
+from flocknode.account import AccountKey
 from flocknode.chain import Chain
 from flocknode.participants.diary import Diary
 from flocknode.participants.sender import Sender
 from flocknode.sealing import seal_file
+from flocknode.work import Advance, Works
 from flocknode.worker import Worker
 from protocol import vrf
 from protocol.blinding import submit_alpha
@@ -26,29 +28,33 @@ Report = Callable[[Task, str], None]
 class BlobSource(Protocol):
     """The part of the network that brings blobs."""
 
-    async def fetch_blob(self, blob: BlobId) -> None:
-        """Bring a blob into the store; raises `BlobUnavailable`."""
+    async def fetch_blob(self, blob: BlobId, *, on_progress: Advance | None = None) -> None:
+        """Bring a blob into the store; raises `BlobUnavailable`. Reports the bytes that are here, and all of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Kit:
-    """One account's tools. `randomness` gives fresh secret bytes, `scratch` is a folder for files in clear."""
+    """One account's tools. `randomness` gives fresh secret bytes, `scratch` is a folder for files in clear.
+
+    The account may be locked; what needs its key then raises `KeyLocked`.
+    """
 
     chain: Chain
+    account: AccountKey
     sender: Sender
     diary: Diary
     blobs: BlobStore
     source: BlobSource
     worker: Worker
+    works: Works
     scratch: Path
-    seed: bytes
     randomness: Callable[[int], bytes]
     report: Report
 
     @property
     def address(self) -> bytes:
         """The account's address."""
-        return self.sender.address
+        return self.account.address
 
     def get_task(self, task: int) -> Task:
         """Return a task as it stands."""
@@ -56,7 +62,7 @@ class Kit:
 
     def vrf_secret(self, task: int) -> bytes:
         """Return the account's VRF key for one task: derived from its seed, another one for each task."""
-        return vrf.key_from_seed(hash_parts("flock/vrf/task", self.seed, self.chain.id, integer_bytes(task)))
+        return vrf.key_from_seed(hash_parts("flock/vrf/task", self.account.seed, self.chain.id, integer_bytes(task)))
 
     def tag(self, task: int, epoch: int) -> bytes:
         """Return the account's pseudonym for an epoch."""

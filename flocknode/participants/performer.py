@@ -43,7 +43,8 @@ class Performer:
         self._failures: dict[Duty, int] = {}
 
     async def run(self) -> None:
-        """Perform duties until cancelled."""
+        """Perform duties until cancelled; none while the account is locked, for all of them need its key."""
+        await self._kit.account.wait_open()
         async with trio.open_nursery() as nursery:
             while True:
                 height = self._kit.chain.head.height

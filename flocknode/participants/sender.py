@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import trio
 
+from flocknode.account import AccountKey
 from flocknode.chain import Chain
 from flocknode.errors import Exit, FlocknodeError
 from flocknode.mempool import Mempool
 from protocol.blocks import Receipt, transaction_id
 from protocol.codec import encode
-from protocol.crypto import public_key
 from protocol.errors import Expired
 from protocol.transactions import AnonymousPayload, AnonymousTransaction, Payload, sign_transaction
 
@@ -42,24 +42,27 @@ class Sender:
         chain: Chain,
         mempool: Mempool,
         *,
-        seed: bytes,
+        account: AccountKey,
         broadcast: Callable[[bytes], None],
         wait_for_height: Callable[[int], Awaitable[None]],
     ) -> None:
         """`broadcast` tells peers a transaction; `wait_for_height` returns once a block of that height is committed."""
         self._chain = chain
         self._mempool = mempool
-        self._seed = seed
+        self._account = account
         self._broadcast = broadcast
         self._wait_for_height = wait_for_height
-        self.address = public_key(seed)
+        self.address = account.address
 
     def send(self, payload: Payload, *, fee: int | None = None) -> tuple[bytes, int]:
-        """Sign and broadcast a transaction; returns its id and its expiry height. Raises a `ProtocolError`."""
+        """Sign and broadcast a transaction; returns its id and its expiry height.
+
+        Raises a `ProtocolError`, or `KeyLocked`.
+        """
         expires = self._chain.head.height + EXPIRY_BLOCKS
         transaction = sign_transaction(
             self._chain.id,
-            self._seed,
+            self._account.seed,
             payload,
             nonce=self._mempool.next_nonce(self.address),
             expires=expires,

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from flocknode.errors import FlocknodeError
-from flocknode.jobs import Canonicalise, Progress, Train
+from flocknode.jobs import Canonicalise, Train
 from flocknode.participants.diary import EnteredSubmission
 from flocknode.participants.kit import Kit
 from flocknode.participants.sender import Included
@@ -57,13 +57,11 @@ async def train(kit: Kit, task: Task) -> EnteredSubmission:
         )
     output = scratch_file(kit, task)
 
-    def on_progress(progress: Progress) -> None:
-        kit.report(task, f"training: pass {progress.done} of {progress.total}")
-
+    job = Train(task.spec.model, plan.dataset, plan.settings, str(output), None)
     try:
-        result = await kit.worker.run(
-            Train(task.spec.model, plan.dataset, plan.settings, str(output), None), on_progress
-        )
+        with kit.works.track("training", f"task {task.id} {task.spec.name}", "passes") as advance:
+            advance(0, plan.settings.passes)
+            result = await kit.worker.run(job, lambda progress: advance(progress.done, progress.total))
         kit.report(task, f"trained on {result.rows} rows: {result.metric} {result.metric_millionths / 1e6:.4f}")
         return await seal_submission(kit, task, output)
     finally:

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import trio
 
-from flocknode.jobs import Evaluate, Progress, Submitted
+from flocknode.jobs import Evaluate, Submitted
 from flocknode.network.errors import BlobUnavailable
 from flocknode.participants.creator import find_dataset
 from flocknode.participants.diary import CommittedScores
 from flocknode.participants.kit import Kit
 from flocknode.sealing import open_file
+from flocknode.worker import JobFailed
 from protocol.blinding import score_commitment
 from protocol.blobs import BlobId
 from protocol.crypto import open_sealed_key
@@ -22,6 +23,8 @@ from protocol.transactions import Attest, CommitScores, DatasetName, RevealScore
 SALT_BYTES = 32
 # The part of the scoring phase after which a blob that nobody delivers counts as unfetchable.
 FETCH_SHARE = 0.5
+# The part of the scoring phase, at its end, in which a validator that cannot evaluate abstains.
+LATE_SHARE = 0.4
 
 
 async def attest_datasets(kit: Kit, duty: AttestDatasets) -> None:
@@ -36,7 +39,8 @@ async def attest_datasets(kit: Kit, duty: AttestDatasets) -> None:
 async def fetch(kit: Kit, blob: BlobId) -> None:
     """Bring a blob into the store unless it is there."""
     if not kit.blobs.has(blob):
-        await kit.source.fetch_blob(blob)
+        with kit.works.track("fetching", f"blob {blob.root.hex()[:8]}", "bytes") as advance:
+            await kit.source.fetch_blob(blob, on_progress=advance)
 
 
 async def score_submissions(kit: Kit, duty: ScoreSubmissions) -> None:
@@ -88,18 +92,29 @@ async def evaluate(kit: Kit, task: Task) -> tuple[ScoreEntry, ...]:
 
 async def judge(kit: Kit, task: Task, dataset: Path, readable: tuple[Submitted, ...]) -> list[ScoreEntry]:
     """Return the entries of the submissions that could be decrypted, from the learning worker."""
-
-    def on_progress(progress: Progress) -> None:
-        kit.report(task, f"evaluating: model {progress.done} of {progress.total}")
-
     job = Evaluate(
         task.spec.model, task.spec.metric, str(dataset), readable, kit.chain.params.near_duplicate_millionths
     )
-    result = await kit.worker.run(job, on_progress)
+    try:
+        with kit.works.track("evaluating", f"task {task.id} {task.spec.name}", "models") as advance:
+            advance(0, len(readable))
+            result = await kit.worker.run(job, lambda progress: advance(progress.done, progress.total))
+    except JobFailed as error:
+        if not is_late(kit, task):
+            raise
+        # A dataset that cannot be evaluated is the creator's fault; who says nothing at all would be slashed for it.
+        kit.report(task, f"abstains, for nothing can be evaluated: {error.message}")
+        return [abstain(submitted.tag) for submitted in readable]
     for assessment in result.assessments:
         if assessment.reason:
             kit.report(task, f"{assessment.entry.tag.hex()[:8]} is invalid: {assessment.reason}")
     return [assessment.entry for assessment in result.assessments]
+
+
+def is_late(kit: Kit, task: Task) -> bool:
+    """Return whether so little of the scoring phase is left that another attempt may be the last."""
+    left_ms = (task.deadline_ms or 0) - kit.chain.head.time_ms
+    return left_ms < task.spec.settings.score_phase_ms * LATE_SHARE
 
 
 def abstain(tag: bytes) -> ScoreEntry:
@@ -114,7 +129,7 @@ async def open_dataset(kit: Kit, task: Task, folder: Path) -> Path:
     key = epoch.clear_key
     if key is None:
         box = next(entry.box for entry in epoch.sealed if entry.recipient == kit.address)
-        key = open_sealed_key(box, kit.seed)
+        key = open_sealed_key(box, kit.account.seed)
     blob = find_dataset(task, name).blob
     await fetch(kit, blob)
     path = folder / "dataset.safetensors"
@@ -130,7 +145,7 @@ async def open_weights(kit: Kit, task: Task, folder: Path, tag: bytes, submissio
     with trio.move_on_after(limit_s):
         while not kit.blobs.has(submission.blob):
             try:
-                await kit.source.fetch_blob(submission.blob)
+                await fetch(kit, submission.blob)
             except BlobUnavailable:
                 await trio.sleep(1)
     if not kit.blobs.has(submission.blob):

@@ -1,6 +1,5 @@
 """Performs what the consensus core asks for: signs, logs, sends, keeps time, executes blocks. Read `replica` first."""
 
-from flocknode.replica.followers import Committed, Followers
 from flocknode.replica.interfaces import BlockLog, PendingTransactions, ReplicaNetwork
 from flocknode.replica.presence import ReplicaStatus
 from flocknode.replica.replica import Replica
@@ -8,8 +7,6 @@ from flocknode.replica.signer import ReplicaKeys
 
 __all__ = [
     "BlockLog",
-    "Committed",
-    "Followers",
     "PendingTransactions",
     "Replica",
     "ReplicaKeys",

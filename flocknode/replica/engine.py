@@ -5,7 +5,7 @@
 """
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,9 +14,9 @@ import trio
 
 from flocknode.network.messages import PeerId, Topic
 from flocknode.replica.blocks import HeldBlock, hold_own_block
-from flocknode.replica.followers import Committed, Followers
 from flocknode.replica.interfaces import BlockLog, PendingTransactions, ReplicaNetwork
 from flocknode.replica.journal import Journal
+from flocknode.replica.progress import Progress
 from flocknode.replica.signer import ReplicaKeys, Signer
 from flocknode.replica.timers import Timers
 from flocknode.replica.wire import BlockProposal, ConsensusMessage, VoteCast
@@ -68,7 +68,7 @@ class Engine:
         self.signer: Signer | None = None
         self.blocks: dict[bytes, HeldBlock] = {}
         self.timers = Timers(chain.params)
-        self.followers = Followers(height)
+        self.progress = Progress(height)
         self.evidence: deque[events.EvidenceFound] = deque(maxlen=MAX_EVIDENCE)
         # When the current height began to wait, on trio's clock.
         self.height_began_at = 0.0
@@ -84,19 +84,32 @@ class Engine:
         """Bring back the state from before the last stop; `resume` does what was left undone then."""
         recovered = self._journal.recover(self.core.state.height)
         if self.keys is not None:
-            self.signer = Signer(self.chain.id, self.keys.seed, self._journal.last_signed)
+            self.signer = self._make_signer(self.keys)
         self.blocks = recovered.blocks
         built = {event.round for event in recovered.inputs if isinstance(event, events.BlockBuilt)}
-        effects = [effect for event in recovered.inputs for effect in self.core.step(event)]
+        effects = self.core.restore(recovered.state, recovered.kept) if recovered.state is not None else []
+        effects += [effect for event in recovered.inputs for effect in self.core.step(event)]
         self._interrupted = [e for e in effects if not (isinstance(e, events.GetBlock) and e.round in built)]
         self.height_began_at = trio.current_time()
+
+    def _make_signer(self, keys: ReplicaKeys) -> Signer:
+        """Return the signer as the journal and the log leave it."""
+        signer, head = Signer(self.chain.id, keys.seed, self._journal.last_signed), self.chain.head
+        signer.learn_log(self.core.state.height)
+        if self._journal.forgotten is not None:
+            # A block's time may be off by the precision, and so may the clock that this one is compared with.
+            signer.forget(self._journal.forgotten.time_ms + 2 * self.chain.params.clock_precision_ms)
+            signer.learn_commit(head.height, head.time_ms)
+        return signer
 
     async def resume(self) -> None:
         """Perform the effects whose outcome is not among the recovered inputs."""
         interrupted, self._interrupted = self._interrupted, []
         for effect in interrupted:
             if self._is_undone(effect):
-                await self.feed(*await self._perform(effect))
+                await self._take_all(await self._perform(effect))
+        # Not in between: a block that was built and not proposed yet is named by nothing but the effect that proposes it.
+        self._prune_blocks()
 
     def _is_undone(self, effect: events.Effect) -> bool:
         state = self.core.state
@@ -116,16 +129,27 @@ class Engine:
 
     async def feed(self, *inputs: events.Input) -> None:
         """Take inputs in, in their order, with all that follows from them."""
-        queue = deque(inputs)
-        while queue:
-            for effect in self._take(queue.popleft()):
-                queue.extend(await self._perform(effect))
+        await self._take_all(inputs)
         self._prune_blocks()
+        if self._journal.is_long:
+            await self._begin_journal_anew()
 
     async def feed_block(self, event: events.ProposalReceived | events.CommitReceived, held: HeldBlock) -> None:
         """Take in an input together with the block that it names."""
         self.blocks[held.id] = held
         await self.feed(event)
+
+    async def _begin_journal_anew(self) -> None:
+        """Let go of what no restart needs any more. Nothing is asked of the core in between, so its state says it all."""
+        kept, height = self.core.get_kept(), self.core.state.height
+        blocks = [held for held in self.blocks.values() if held.height == height]
+        await self._offload(self._journal.rotate, self.core.state, kept, blocks)
+
+    async def _take_all(self, inputs: Iterable[events.Input]) -> None:
+        queue = deque(inputs)
+        while queue:
+            for effect in self._take(queue.popleft()):
+                queue.extend(await self._perform(effect))
 
     def _take(self, event: events.Input) -> list[events.Effect]:
         """Step the core, and write down what changed it, so that a replay comes to the same state."""
@@ -225,9 +249,11 @@ class Engine:
         try:
             applied = await self._offload(self.chain.check_block, block)
         except InvalidBlock as error:
-            raise self._mismatch(commit, error) from error
+            raise await self._mismatch(commit, error) from error
         await self._offload(self.chain.commit_block, block, commit, applied)
         assert self.chain.head.height == commit.height, "the log did not take the block"
+        if self.signer is not None:
+            self.signer.learn_commit(commit.height, block.header.time_ms)
         self._log_block(commit, len(block.transactions))
         self._transactions.advance(self.chain.state, block.transactions)
         self.asks_for_successor = bool(block.transactions)
@@ -236,19 +262,18 @@ class Engine:
         following = events.HeightAdvanced(commit.height + 1, self.chain.replicas, self.chain.priorities)
         self.core.step(following)
         self._journal.end_height()
-        if self._journal.is_long:
-            await self._offload(self._journal.rotate)
-        self.followers.tell(Committed(block, commit, applied))
+        self.progress.advance(commit.height)
         early = self.core.take_held_inputs()
         return () if self.is_following_range else early
 
-    def _mismatch(self, commit: Commit, error: InvalidBlock) -> StateMismatch:
+    async def _mismatch(self, commit: Commit, error: InvalidBlock) -> StateMismatch:
         """Return what stops the node: a quorum calls valid what contradicts the own state."""
         header, head = self.blocks[commit.block_id].block.header, self.chain.head
+        altered = await self._offload(self.chain.find_altered_buckets)
         return StateMismatch(
             f"block {commit.height} has a verified commit, but {error.message}. After height {head.height} this node"
             f" has state root {head.state_root.hex()}, the block says {header.state_root.hex()}; receipts root"
-            f" {head.receipts_root.hex()}, the block says {header.receipts_root.hex()}",
+            f" {head.receipts_root.hex()}, the block says {header.receipts_root.hex()}. {explain_altered(altered)}",
             height=commit.height,
             block=commit.block_id.hex(),
         )
@@ -296,3 +321,14 @@ class Engine:
                 self._network.publish(Topic.CONSENSUS, payload)
             else:
                 self._network.send(peer, Topic.CONSENSUS, payload)
+
+
+def explain_altered(buckets: Sequence[int]) -> str:
+    """Return in words whether the own stored state contradicts itself, and what to do."""
+    if not buckets:
+        return (
+            "The stored state is what this node computed, so its rules differ from theirs or its memory failed:"
+            " `flocknode log verify` executes the log again and names the records that differ"
+        )
+    names = ", ".join(map(str, buckets))
+    return f"Stored records were altered in state buckets {names}: run `flocknode db repair`"

@@ -61,6 +61,9 @@ class BlockLog(Protocol):
     def is_block_due(self, now_ms: int) -> bool:
         """Return whether a block without transactions would do something now."""
 
+    def find_altered_buckets(self) -> Sequence[int]:
+        """Return the buckets whose stored records are not those that this node wrote."""
+
     def load_block(self, height: int) -> Block | None:
         """Return a committed block."""
 

@@ -1,9 +1,11 @@
 """The replica's memory across crashes: every input of the height in its order, the blocks these name, what was signed.
 
-Replaying the inputs through the same core brings back its state, locks included, and asks for the same signatures. The
-file is the write-ahead log's affair; what is in it is this module's.
+Replaying the inputs through the same core brings back its state, locks included, and asks for the same signatures. A
+file that has become long is begun anew with the core's state and what it keeps, so that nobody can make it grow without
+bound, not even within a height. The file is the write-ahead log's affair; what is in it is this module's.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -18,10 +20,11 @@ from protocol.tendermint.events import (
     TimeoutExpired,
     VoteReceived,
 )
+from protocol.tendermint.machine import State
 from protocol.tendermint.messages import Proposal, Vote
-from protocol.types import Record
+from protocol.types import Count, Record, TimeMs
 
-# Begun anew, at the start of a height, once it is longer than this.
+# Begun anew once it is longer than this, and has doubled since the last time.
 ROTATE_BYTES = 8 * 1024 * 1024
 
 LoggedInput = HeightStarted | TimeoutExpired | ProposalReceived | VoteReceived | BlockBuilt | BlockChecked
@@ -45,7 +48,20 @@ class Held(Record, tag=3):
     block: bytes
 
 
-Entry = Signed | Taken | Held
+class Forgotten(Record, tag=4):
+    """What this replica signed before a time is not known any more: its log was damaged and begun anew."""
+
+    time_ms: TimeMs
+
+
+class Resumed(Record, tag=5):
+    """The state in which the file was begun anew; the next `kept` inputs are at hand in it already."""
+
+    state: State
+    kept: Count
+
+
+Entry = Signed | Taken | Held | Forgotten | Resumed
 
 
 class Log(Protocol):
@@ -68,8 +84,13 @@ class Log(Protocol):
 
 @dataclass
 class Recovered:
-    """What the log says of one height: its inputs in order, and the blocks they name by id."""
+    """What the log says of one height: its inputs in order, and the blocks they name by id.
 
+    If the file was begun anew within the height, `state` is the one it was in then, and `kept` was at hand in it.
+    """
+
+    state: State | None = None
+    kept: list[LoggedInput] = field(default_factory=list)
     inputs: list[LoggedInput] = field(default_factory=list)
     blocks: dict[bytes, HeldBlock] = field(default_factory=dict)
 
@@ -80,13 +101,15 @@ class Journal:
     def __init__(self, log: Log) -> None:
         self._log = log
         self.last_signed: Proposal | Vote | None = None
+        self.forgotten: Forgotten | None = None
         # Whether something was written that is not on the disk yet.
         self.is_dirty = False
         self._held: set[bytes] = set()
+        self._size_begun_bytes = 0
 
     def recover(self, height: int) -> Recovered:
         """Return what was taken in at this height before the last stop, and learn what was signed last."""
-        recovered = Recovered()
+        recovered, kept_left = Recovered(), 0
         for payload in self._log.records():
             # The log is ours and checked; an entry that does not decode is a bug, and must not start a replica.
             entry: Entry = decode(payload, Entry)  # type: ignore[arg-type]
@@ -97,8 +120,13 @@ class Journal:
                     held = hold_block(decode(data, Block), data)
                     if held.height == height:
                         recovered.blocks[held.id] = held
+                case Forgotten():
+                    self.forgotten = entry
+                case Resumed(state, kept) if state.height == height:
+                    recovered.state, kept_left = state, kept
                 case Taken(event) if height_of(event) == height:
-                    recovered.inputs.append(event)
+                    (recovered.kept if kept_left else recovered.inputs).append(event)
+                    kept_left = max(0, kept_left - 1)
         self._held = set(recovered.blocks)
         return recovered
 
@@ -128,12 +156,20 @@ class Journal:
 
     @property
     def is_long(self) -> bool:
-        """Whether to begin anew before the next height."""
-        return self._log.size_bytes > ROTATE_BYTES
+        """Whether to begin anew."""
+        return self._log.size_bytes > max(ROTATE_BYTES, 2 * self._size_begun_bytes)
 
-    def rotate(self) -> None:
-        """Begin anew: of the heights that were committed, only what was signed last is kept."""
-        self._log.rotate([encode(Signed(self.last_signed))] if self.last_signed is not None else [])
+    def rotate(self, state: State, kept: Sequence[LoggedInput], blocks: Iterable[HeldBlock]) -> None:
+        """Begin anew: with what was forgotten, what was signed last, the core's state, what it keeps of its height, and the blocks."""
+        entries: list[Entry] = [self.forgotten] if self.forgotten is not None else []
+        entries += [Signed(self.last_signed)] if self.last_signed is not None else []
+        self._held = set()
+        for held in blocks:
+            entries.append(Held(held.data))
+            self._held.add(held.id)
+        entries += [Resumed(state, len(kept)), *map(Taken, kept)]
+        self._log.rotate([encode(entry) for entry in entries])
+        self._size_begun_bytes = self._log.size_bytes
         self.is_dirty = False
 
     def _append(self, entry: Entry) -> None:

@@ -16,7 +16,6 @@ from flocknode.network.messages import PeerId, Verdict
 from flocknode.replica.blocks import open_committed_block
 from flocknode.replica.catch_up import CatchUp, RangeFetched
 from flocknode.replica.engine import Engine, Offload
-from flocknode.replica.followers import Followers
 from flocknode.replica.intake import Intake, Item, Joined, Proposed, Told, Woken
 from flocknode.replica.interfaces import BlockLog, PendingTransactions, ReplicaNetwork
 from flocknode.replica.journal import Journal, Log
@@ -28,24 +27,27 @@ from flocknode.replica.wire import (
     SummaryTold,
     sign_summary,
 )
+from protocol.blocks import Block
 from protocol.errors import InvalidBlock, InvalidCommit, Malformed
 from protocol.tendermint import events
 from protocol.tendermint.machine import Step
+from protocol.tendermint.messages import Commit
 from protocol.tendermint.replicas import Replica as Member
+from protocol.tendermint.replicas import is_quorum
 
 if TYPE_CHECKING:
     from trio_typing import TaskStatus
 
 log = structlog.get_logger("flocknode.replica")
 
-# So much of what comes before the replica has learnt its newest vote is kept for afterwards.
+# So much of what comes before the replica has learnt its newest vote is kept for afterwards; the rest comes again.
 MAX_DEFERRED = 4096
 # How often the replica looks whether a height should start or a round stands still.
 TICK_S = 0.2
 # A round that stands still tells its summary so often; a replica that waits for something to agree on, less often.
 SUMMARY_S = 0.5
 IDLE_SUMMARY_S = 2.0
-# How long a starting replica waits for what its peers know of its newest vote.
+# How long a starting replica waits for what its peers know of its newest vote, once it has a peer.
 NEWEST_VOTE_S = 1.0
 # While nothing commits, a line says why so often.
 STALL_LOG_S = 10.0
@@ -71,13 +73,18 @@ class Replica:
         name_of: Callable[[Member], str] = hex_name,
         randomness: Callable[[int], bytes] = secrets.token_bytes,
         offload: Offload = trio.to_thread.run_sync,
+        on_step: Callable[[], object] = lambda: None,
     ) -> None:
-        """`wall_clock` returns milliseconds since the Unix epoch, `log` is the write-ahead log of this home alone."""
+        """`wall_clock` returns milliseconds since the Unix epoch, `log` is the write-ahead log of this home alone.
+
+        `on_step` is called when another step of a round began; `status` says which.
+        """
         self._chain = chain
         self._network = network
         self._transactions = transactions
         self._wall_clock = wall_clock
         self._offload = offload
+        self._on_step = on_step
         self._engine = Engine(
             chain=chain,
             network=network,
@@ -100,13 +107,24 @@ class Replica:
     # --- for the rest of the node ------------------------------------------------------------------------------------
 
     @property
-    def followers(self) -> Followers:
-        """Where others follow commits."""
-        return self._engine.followers
+    def target_height(self) -> int:
+        """The highest height that a peer claims to have, at least this log's own."""
+        return self._catch_up.target(self._chain.head.height)
 
     async def wait_for_height(self, height: int) -> None:
         """Return once the log has reached a height."""
-        await self.followers.wait_for_height(height)
+        await self._engine.progress.wait_for_height(height)
+
+    async def read_commit(self, height: int) -> tuple[Block, Commit]:
+        """Return a block and the commit that made it final, once there is one at this height.
+
+        Whoever asks for one height after the other follows the log, at a pace of its own.
+        """
+        await self.wait_for_height(height)
+        block, commit = self._chain.load_block(height), self._chain.load_commit(height)
+        assert block is not None, "a log without gaps"
+        assert commit is not None, "a block on the log has its commit"
+        return block, commit
 
     def notice_transaction(self) -> None:
         """Learn that a transaction waits, so that a height need not wait for the next tick."""
@@ -205,23 +223,40 @@ class Replica:
         )
 
     async def _learn_newest_vote(self) -> list[Item]:
-        """Ask peers what this replica signed last, for a short while; return what else came in the meantime."""
+        """Ask peers what this replica signed last, for a short while; return what else came in the meantime.
+
+        The while begins with the first peer: who cannot decide alone has nothing to sign before that.
+        """
         deferred: list[Item] = []
-        others = len(self._engine.core.replicas.replicas) - 1
+        replicas, asked_until = self._engine.core.replicas, float("inf")
+        is_alone = is_quorum(replicas.power_of(self._own_key()), replicas.total_power())
         for peer in self._network.peers:
             self._greet(peer)
-        with trio.move_on_after(NEWEST_VOTE_S):
-            while len(self._newest_told) < others and len(deferred) < MAX_DEFERRED:
-                await self._engine.flush()
-                for item in await self._intake.take():
-                    match item:
-                        case Told(peer, NewestVoteAsked() | NewestVoteTold() as message):
-                            self._answer(peer, message)
-                        case Joined(peer):
-                            self._greet(peer)
-                        case _:
-                            deferred.append(item)
+        while len(self._newest_told) < len(replicas.replicas) - 1 and trio.current_time() < asked_until:
+            if self._network.peers or is_alone:
+                asked_until = min(asked_until, trio.current_time() + NEWEST_VOTE_S)
+            await self._engine.flush()
+            with trio.move_on_at(min(asked_until, trio.current_time() + TICK_S)):
+                deferred += self._take_greetings(await self._intake.take())
+                del deferred[MAX_DEFERRED:]
+            self._tell_of_standstill()
         return deferred
+
+    def _take_greetings(self, items: list[Item]) -> list[Item]:
+        """Answer what is about newest votes and return the rest."""
+        rest: list[Item] = []
+        for item in items:
+            match item:
+                case Told(peer, NewestVoteAsked() | NewestVoteTold() as message):
+                    self._answer(peer, message)
+                case Joined(peer):
+                    self._greet(peer)
+                case _:
+                    rest.append(item)
+        return rest
+
+    def _own_key(self) -> bytes:
+        return self._keys.key if self._keys is not None else b""
 
     # --- anti-entropy ------------------------------------------------------------------------------------------------
 
@@ -260,6 +295,7 @@ class Replica:
         stands_at = (state.height, state.round, state.step)
         if stands_at != self._stood_at:
             self._stood_at, self._stood_since = stands_at, now
+            self._on_step()
         if now - self._stood_since >= (IDLE_SUMMARY_S if state.step == Step.WAITING else SUMMARY_S):
             self._stood_since = now
             for peer in self._network.peers:
@@ -301,6 +337,6 @@ class Replica:
         head, core, signer = self._chain.head, self._engine.core, self._engine.signer
         if self._is_catching_up():
             return f"catching up: height {head.height} of {self._catch_up.target(head.height)}"
-        if signer is not None and core.state.height <= signer.silent_through:
-            return f"signs nothing until height {signer.silent_through} commits: peers hold a vote it does not remember"
+        if signer is not None and (silence := signer.explain(core.state.height)):
+            return silence
         return self._presence.explain(core.state, core.replicas, now)

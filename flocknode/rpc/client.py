@@ -47,14 +47,20 @@ class RpcClient:
         plain = await self._request(self._last_number, method, params)
         return plain if result is None else convert_result(plain, result)
 
-    async def subscribe(self, topics: Sequence[Topic]) -> Events:
-        """Return a channel of the events of some topics from now on. It ends when the connection does."""
+    async def subscribe(
+        self, topics: Sequence[Topic], *, from_height: int | None = None, from_line: int | None = None
+    ) -> Events:
+        """Return a channel of the events of some topics, from now on or since a height or a line of the log.
+
+        It ends when the connection does. Raises `RpcError`, of kind `HistoryGone` when the past is not there any more.
+        """
         self._last_number += 1
         number = self._last_number
         sender, receiver = trio.open_memory_channel[Notification](MAX_WAITING_NOTIFICATIONS)
         self._subscribing[number] = sender
         try:
-            await self._request(number, "events.subscribe", {"topics": list(topics)})
+            params: dict[str, object] = {"topics": list(topics), "from_height": from_height, "from_line": from_line}
+            await self._request(number, "events.subscribe", params)
         finally:
             self._subscribing.pop(number, None)
         return receiver

@@ -96,7 +96,10 @@ def _domain_failure(number: jsonrpc.RequestId, error: ProtocolError | FlocknodeE
     if isinstance(error, StorageError):
         error = FlocknodeError(str(error.args[0]), help=error.help)
     return jsonrpc.failure(
-        number, error.number, error.message, {"kind": type(error).__name__, "help": error.help, **error.data}
+        number,
+        error.number,
+        error.message,
+        {"kind": type(error).__name__, "help": error.help, "have": None, "need": None, **error.data},
     )
 
 

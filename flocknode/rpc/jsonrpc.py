@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from flocknode.errors import ConnectionLost, Exit, FlocknodeError, KeyLocked
+from flocknode.errors import ConnectionLost, Exit, FlocknodeError, KeyLocked, WrongPassphrase
 
 MAX_LINE_BYTES = 4 * 1024 * 1024
 MAX_BATCH = 100
@@ -22,6 +22,7 @@ INTERNAL_ERROR = -32603
 
 # Error numbers of `protocol.errors` that mean: the network's rules refuse this transaction.
 REFUSED_NUMBERS = range(30, 100)
+LOCKED_NUMBERS = (KeyLocked.number, WrongPassphrase.number)
 
 RequestId = int | str | None
 
@@ -53,7 +54,10 @@ class Response(Struct, frozen=True):
 
 
 class RpcError(FlocknodeError):
-    """The daemon answered with an error; `code` is its number, `kind` the name of its class."""
+    """The daemon answered with an error; `code` is its number, `kind` the name of its class.
+
+    `data` holds what it says beyond that; `have` and `need` are left out where they do not apply.
+    """
 
     def __init__(self, error: Error) -> None:
         data = dict(error.data) if error.data is not UNSET else {}
@@ -61,7 +65,7 @@ class RpcError(FlocknodeError):
         super().__init__(error.message, help=str(help_text))
         self.code = error.code
         self.kind = str(data.pop("kind", ""))
-        self.data = data
+        self.data = {key: value for key, value in data.items() if value is not None}
 
     @property
     def exit(self) -> Exit:
@@ -70,7 +74,7 @@ class RpcError(FlocknodeError):
             return Exit.REFUSED
         if self.code == INVALID_PARAMS:
             return Exit.USAGE
-        return Exit.LOCKED if self.code == KeyLocked.number else Exit.ERROR
+        return Exit.LOCKED if self.code in LOCKED_NUMBERS else Exit.ERROR
 
 
 def encode_line(message: object) -> bytes:

@@ -22,7 +22,10 @@ Millionths = Annotated[int, Meta(ge=0)]
 # The absolute path of a file on the machine of the daemon.
 FilePath = Annotated[str, Meta(pattern="^/", max_length=4096)]
 Level = Literal["debug", "info", "warning", "error"]
-Topic = Literal["blocks", "rounds", "tasks", "logs"]
+Topic = Literal["blocks", "rounds", "tasks", "logs", "peers", "work"]
+PeerChange = Literal["joined", "left"]
+WorkKind = Literal["training", "evaluating", "fetching", "catching up", "verifying", "rebuilding"]
+WorkState = Literal["running", "done", "failed"]
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
@@ -34,7 +37,10 @@ class Result(Struct, frozen=True, kw_only=True):
 
 
 class NodeStatus(Result):
-    """How this node is doing; `cause` says in a sentence why it is, or is not, making progress."""
+    """How this node is doing; `cause` says in a sentence why it is, or is not, making progress.
+
+    `is_locked`: the account's key is under a passphrase that nobody gave yet, so the node signs nothing for it.
+    """
 
     name: str
     version: str
@@ -45,6 +51,7 @@ class NodeStatus(Result):
     peer: str
     address: str
     account: Hex32 | None
+    is_locked: bool
     consensus_key: Hex32 | None
     is_replica: bool
     is_catching_up: bool
@@ -60,25 +67,53 @@ class NodeStatus(Result):
 
 
 class Peer(Result):
-    """Another node this one is connected to."""
+    """Another node this one is connected to, and what went to and fro since it joined.
+
+    `consensus_key` is of the replica that vouches for it, `dropped` counts messages that found no room, `latency_us` is
+    the last round trip of a heartbeat, and `score` falls from 100 with the peer's faults.
+    """
 
     peer: str
     address: str
     is_outbound: bool
+    consensus_key: Hex32 | None
     height: Count | None
     connected_ms: Count
+    messages_sent: Count
+    messages_received: Count
+    bytes_sent: Count
+    bytes_received: Count
+    duplicates: Count
+    dropped: Count
+    latency_us: Count | None
+    score: Count
+
+
+class RefusedPeer(Result):
+    """A peer that misbehaved too much to be talked to, why, and for how many more seconds."""
+
+    peer: str
+    reason: str
+    seconds: Count
 
 
 class PeerList(Result):
-    """The peers connected now."""
+    """The peers connected now, and those that are refused."""
 
     peers: tuple[Peer, ...]
+    refused: tuple[RefusedPeer, ...]
 
 
 class Stopping(Result):
     """The daemon has begun to stop."""
 
     pid: Count
+
+
+class Unlocked(Result):
+    """The account's key is open until the daemon stops."""
+
+    account: Hex32
 
 
 # --- accounts and transactions ---------------------------------------------------------------------------------------
@@ -188,6 +223,25 @@ class Block(Result):
     signers: tuple[Signer, ...]
 
 
+class Header(Result):
+    """A block without its transactions."""
+
+    height: Count
+    block: Hex32
+    time_ms: Count
+    round: Count
+    proposer: Hex32
+    previous_block: Hex32
+    state_root: Hex32
+    transactions: Count
+
+
+class HeaderList(Result):
+    """Blocks in the order of the log."""
+
+    headers: tuple[Header, ...]
+
+
 class ChainParams(Result):
     """The parameters of the protocol in force; names carry the units."""
 
@@ -221,13 +275,17 @@ class LogLine(Result):
 
 
 class LogTail(Result):
-    """The newest lines of the log, oldest first."""
+    """The newest lines of the log, oldest first, and the number that the next line will have."""
 
     lines: tuple[LogLine, ...]
+    next: Count
 
 
 class BlockEvent(Result):
-    """A block was committed: topic `blocks`. `duration_ms` runs from the height's start to the commit."""
+    """A block was committed: topic `blocks`.
+
+    `duration_ms` runs from the height's start to the commit; nobody knows it of a block that is told again.
+    """
 
     height: Count
     block: Hex32
@@ -237,7 +295,7 @@ class BlockEvent(Result):
     transactions: Count
     signed: Count
     replicas: Count
-    duration_ms: Count
+    duration_ms: Count | None
 
 
 class RoundEvent(Result):
@@ -260,7 +318,40 @@ class TaskEvent(Result):
     text: str
 
 
-Event = BlockEvent | RoundEvent | TaskEvent | LogLine
+class PeerEvent(Result):
+    """A peer was connected or lost: topic `peers`."""
+
+    peer: str
+    change: PeerChange
+    peers: Count
+
+
+class WorkEvent(Result):
+    """How far a piece of long work is: topic `work`. The last event of each says `done` or `failed`.
+
+    `done` and `total` count `unit`; `rate_millionths` is units a second since it began; `left_ms` is null while
+    nothing was done yet.
+    """
+
+    work: Count
+    kind: WorkKind
+    subject: str
+    unit: str
+    state: WorkState
+    done: Count
+    total: Count
+    elapsed_ms: Count
+    rate_millionths: Count
+    left_ms: Count | None
+
+
+class WorkList(Result):
+    """The long work that is under way, oldest first."""
+
+    works: tuple[WorkEvent, ...]
+
+
+Event = BlockEvent | RoundEvent | TaskEvent | LogLine | PeerEvent | WorkEvent
 
 
 class Subscription(Result):
@@ -278,10 +369,12 @@ class Unsubscribed(Result):
 class Notification(Result):
     """The parameters of a notification: `seq` counts from 0 for each subscription and has no gaps.
 
+    After a break, subscribe `from_height` of the last event (events of that height come again), and for the log
+    `from_line` one above the last `number`.
     `topic` is `lagged` in the last one to a reader that was too slow, whose subscription is then over.
     """
 
     subscription: Count
     seq: Count
-    topic: Literal["blocks", "rounds", "tasks", "logs", "lagged"]
+    topic: Literal["blocks", "rounds", "tasks", "logs", "peers", "work", "lagged"]
     event: dict[str, Any]

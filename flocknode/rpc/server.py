@@ -3,10 +3,12 @@
 import os
 import socket as stdlib_socket
 from collections.abc import Mapping
+from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import structlog
 import trio
 
 from flocknode.errors import AlreadyRunning, NotReady
@@ -17,16 +19,21 @@ from flocknode.rpc.jsonrpc import MAX_BATCH, MAX_LINE_BYTES
 from flocknode.rpc.lines import LineReader, LineTooLong
 from flocknode.rpc.openrpc import make_document
 from flocknode.rpc.records import Notification, Topic
+from storage.errors import StorageError
 
 if TYPE_CHECKING:
     # The stubs that libp2p brings stand before trio's own types.
     from trio_typing import TaskStatus
+
+log = structlog.get_logger()
 
 MAX_CONNECTIONS = 64
 MAX_IN_FLIGHT = 64
 MAX_SUBSCRIPTIONS_PER_CONNECTION = 16
 # How long a client may take to read one line; also how long an answer may still leave while the daemon stops.
 WRITE_TIMEOUT_SECONDS = 1.0
+# How long it may take to read one line of the past, which does not wait for it in memory.
+PAST_TIMEOUT_SECONDS = 30.0
 PROBE_TIMEOUT_SECONDS = 1.0
 
 
@@ -104,11 +111,13 @@ class Connection:
         """Send one error that answers no request."""
         await self._send(jsonrpc.encode_line(jsonrpc.failure(None, code, message)))
 
-    def subscribe(self, number: int, topics: tuple[Topic, ...]) -> int:
+    def subscribe(
+        self, number: int, topics: tuple[Topic, ...], *, from_height: int | None, from_line: int | None
+    ) -> int:
         """Begin a subscription; its notifications start once the answer to the current request has left."""
         if len(self._subscribers) >= MAX_SUBSCRIPTIONS_PER_CONNECTION:
             raise NotReady(f"this connection has {MAX_SUBSCRIPTIONS_PER_CONNECTION} subscriptions already")
-        self._subscribers[number] = self._hub.subscribe(topics)
+        self._subscribers[number] = self._hub.subscribe(topics, from_height=from_height, from_line=from_line)
         self._unstarted.append(number)
         return number
 
@@ -173,22 +182,38 @@ class Connection:
         if subscriber is None:
             return
         sequence = 0
-        async for topic, event in subscriber.receiver:
-            await self._send(_encode_notification(number, sequence, topic, event))
-            sequence += 1
+        try:
+            async with aclosing(subscriber.events()) as events_of_topics:
+                async for topic, event in events_of_topics:
+                    line = _encode_notification(number, sequence, topic, event)
+                    await (self._send_past(line) if subscriber.is_replaying else self._send(line))
+                    sequence += 1
+        except StorageError as error:
+            log.error("the past of a subscription cannot be read", reason=str(error))
+            self._scope.cancel()
         if self._subscribers.pop(number, None) is not None:
             await self._send(_encode_notification(number, sequence, "lagged", {}))
+
+    async def _send_past(self, data: bytes) -> None:
+        """Write one line of the past, which a reader may take its time for; a stop of the daemon does not wait."""
+        with trio.move_on_after(PAST_TIMEOUT_SECONDS) as patience:
+            await self._write(data)
+        if patience.cancelled_caught:
+            self._scope.cancel()
 
     async def _send(self, data: bytes) -> None:
         """Write one line. Shielded, so that the answer to a request to stop still leaves; bounded by a timeout."""
         with trio.CancelScope(shield=True, deadline=trio.current_time() + WRITE_TIMEOUT_SECONDS) as shield:
-            try:
-                async with self._write_lock:
-                    await self._stream.send_all(data)
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                self._scope.cancel()
+            await self._write(data)
         if shield.cancelled_caught:
             # A part of the line may have left, so nothing sent after it could be understood.
+            self._scope.cancel()
+
+    async def _write(self, data: bytes) -> None:
+        try:
+            async with self._write_lock:
+                await self._stream.send_all(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
             self._scope.cancel()
 
 

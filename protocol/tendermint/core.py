@@ -9,7 +9,7 @@ current round as the paper lists them. The machine ignores what it was told befo
 changes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from protocol.tendermint import machine
 from protocol.tendermint.early import EarlyMessages
@@ -45,6 +45,10 @@ MAX_ROUNDS_AHEAD = 1000
 class Core:
     """One replica's view of one height after another. `own_key` None, or a stranger's, only follows."""
 
+    state: State
+    replicas: ReplicaSet
+    votes: HeightVotes
+    proposals: Proposals
     # Where the rotation stands after the turns in `_proposers`.
     _turn: Priorities
 
@@ -79,6 +83,31 @@ class Core:
     def take_held_inputs(self) -> list[ProposalReceived | VoteReceived]:
         """Return the messages that came before their height did, now that it has begun; feed them like any other."""
         return self._early.take()
+
+    def get_kept(self) -> list[ProposalReceived | VoteReceived | BlockChecked]:
+        """Return what is at hand of this height: with the state, all that `restore` needs. Votes come first.
+
+        Bounded by the rounds that passed, however much came in: a replica's later rounds replace each other.
+        """
+        votes = [VoteReceived(vote) for vote in self.votes.all_votes()]
+        wanted, verdicts = set(self.proposals.block_ids()), self.proposals.verdicts
+        checked = [BlockChecked(self.state.height, key, verdicts[key]) for key in verdicts if key in wanted]
+        return [*votes, *self.proposals.all_received(), *checked]
+
+    def restore(self, state: State, kept: Iterable[Input]) -> list[Effect]:
+        """Bring a core that has just begun this height to where another was; return the timeouts that run there."""
+        assert state.height == self.state.height, "the state of another height"
+        self.state = state
+        self.votes.enter_round(state.round)
+        for event in kept:
+            match event:
+                case VoteReceived(vote):
+                    self.votes.add(vote)
+                case ProposalReceived():
+                    self.proposals.add(event, current_round=state.round)
+                case BlockChecked(_, block_id, is_valid):
+                    self.proposals.verdicts[block_id] = is_valid
+        return [*machine.get_timeouts(state)]
 
     def proposer(self, round: int) -> bytes:
         """Return the key of proposer(h, round)."""

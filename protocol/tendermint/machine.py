@@ -136,12 +136,15 @@ def apply(state: State, event: Input) -> Outcome:
         case OwnBlock(round, block_id) if round == state.round and step == Step.PROPOSE:  # L18, L19
             return state, [SignProposal(state.height, round, None, block_id)]
         case FreshProposal(block_id, is_valid) if step == Step.PROPOSE:  # L22
-            is_free = state.locked_round is None or state.locked_block == block_id  # L23
-            return _prevote(state, block_id if is_valid and is_free else None)  # L24 to L27
+            if is_valid and (state.locked_round is None or state.locked_block == block_id):  # L23
+                return _prevote(state, block_id)  # L24, L27
+            return _prevote(state, None)  # L25 to L27
         case ReproposalAndPolka(block_id, valid_round, is_valid) if step == Step.PROPOSE and valid_round < state.round:
-            # L28, L29
+            # L28
             is_free = state.locked_round is None or state.locked_round <= valid_round or state.locked_block == block_id
-            return _prevote(state, block_id if is_valid and is_free else None)  # L30 to L33
+            if is_valid and is_free:  # L29
+                return _prevote(state, block_id)  # L30, L33
+            return _prevote(state, None)  # L31 to L33
         case AnyPrevotes() if step == Step.PREVOTE and not state.has_any_prevotes:  # L34
             return _wait(state, TimeoutKind.PREVOTE, has_any_prevotes=True)  # L35
         case ProposalAndPolka(block_id) if step >= Step.PREVOTE and not state.has_polka:  # L36
@@ -166,17 +169,32 @@ def apply(state: State, event: Input) -> Outcome:
             return state, []
 
 
+def get_timeouts(state: State) -> list[ScheduleTimeout]:
+    """Return the timeouts that run in this state: those of the round that were asked for and have not passed."""
+    is_running = {
+        TimeoutKind.PROPOSE: state.step == Step.PROPOSE,
+        TimeoutKind.PREVOTE: state.step == Step.PREVOTE and state.has_any_prevotes,
+        TimeoutKind.PRECOMMIT: state.step in (Step.PROPOSE, Step.PREVOTE, Step.PRECOMMIT) and state.has_any_precommits,
+    }
+    return [ScheduleTimeout(kind, state.height, state.round) for kind, runs in is_running.items() if runs]
+
+
 def _start_round(state: State, round: int, is_proposer: bool) -> Outcome:
-    """L11 to L21. The proposer, too, waits no longer than the timeout: building a block can fail."""
+    """L11. The proposer, too, waits no longer than the timeout: building a block can fail."""
     started = _change(
-        state, round=round, step=Step.PROPOSE, has_any_prevotes=False, has_polka=False, has_any_precommits=False
-    )  # L12, L13
-    effects: list[Effect] = [ScheduleTimeout(TimeoutKind.PROPOSE, state.height, round)]  # L21
-    if is_proposer and state.valid_block is not None:  # L14 to L16, L19
-        effects.append(SignProposal(state.height, round, state.valid_round, state.valid_block))
-    elif is_proposer:
-        effects.append(GetBlock(state.height, round))  # L18
-    return started, effects
+        state,
+        round=round,  # L12
+        step=Step.PROPOSE,  # L13
+        has_any_prevotes=False,
+        has_polka=False,
+        has_any_precommits=False,
+    )
+    wait = ScheduleTimeout(TimeoutKind.PROPOSE, state.height, round)
+    if is_proposer and state.valid_block is not None:  # L14, L15
+        return started, [wait, SignProposal(state.height, round, state.valid_round, state.valid_block)]  # L16, L19
+    if is_proposer:
+        return started, [wait, GetBlock(state.height, round)]  # L17, L18
+    return started, [wait]  # L20, L21
 
 
 def _prevote(state: State, block_id: bytes | None) -> Outcome:
@@ -188,8 +206,8 @@ def _precommit(state: State, block_id: bytes | None) -> Outcome:
 
 
 def _accept_polka(state: State, block_id: bytes) -> Outcome:
-    """L37 to L43: lock only while prevoting; remember as valid in any case."""
-    valid = _change(state, valid_block=block_id, valid_round=state.round, has_polka=True)  # L42, L43
+    """Lock only while prevoting; remember as valid in any case."""
+    valid = _change(state, has_polka=True, valid_block=block_id, valid_round=state.round)  # L42, L43
     if state.step == Step.PREVOTE:  # L37
         return _precommit(_change(valid, locked_block=block_id, locked_round=state.round), block_id)  # L38 to L41
     return valid, []

@@ -54,6 +54,10 @@ class Proposals:
             if not self._rounds[old]:
                 del self._rounds[old]
 
+    def all_received(self) -> list[ProposalReceived]:
+        """Return every kept proposal in the order of arrival within its round."""
+        return [received for kept in self._rounds.values() for received in kept]
+
     def block_ids(self) -> Iterator[bytes]:
         """Yield the id of every block that a kept proposal names."""
         for received in self._rounds.values():

@@ -60,6 +60,11 @@ class RoundVotes:
         for replica in sorted(self._by_replica):
             yield from self._by_replica[replica]
 
+    def numbered_votes(self) -> Iterator[tuple[int, Vote]]:
+        """Yield everything kept with its place among its replica's votes, 0 for the first."""
+        for votes in self._by_replica.values():
+            yield from enumerate(votes)
+
     def votes_for(self, block_id: bytes | None) -> list[Vote]:
         """Return the votes for a value, by key."""
         return [vote for vote in self.all_votes() if vote.block_id == block_id]
@@ -126,6 +131,11 @@ class HeightVotes:
             if is_skip(power, self._total):
                 return round
         return None
+
+    def all_votes(self) -> list[Vote]:
+        """Return everything kept, in an order in which `add` keeps it again: first votes before those against them."""
+        numbered = ((n, vote) for kept in self._rounds.values() for n, vote in kept.numbered_votes())
+        return [vote for _, vote in sorted(numbered, key=lambda entry: entry[0])]
 
     def votes_of(self, replica: bytes) -> list[Vote]:
         """Return all votes of a replica."""

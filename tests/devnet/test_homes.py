@@ -9,7 +9,7 @@ from devnet.homes import choose_ports, connect_homes, create_homes
 from devnet.state import State
 from flocknode.config import load_config
 from flocknode.founding import describe_home
-from flocknode.network.peers import parse_address
+from flocknode.network.addresses import parse_address
 
 
 @pytest.fixture

@@ -4,8 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flocknode.config import format_config, load_config, make_config, parse_config, save_config
-from flocknode.errors import ConfigInvalid, HomeMissing
+from flocknode.config import (
+    change_setting,
+    format_config,
+    list_settings,
+    load_config,
+    make_config,
+    parse_config,
+    save_config,
+)
+from flocknode.errors import ConfigInvalid, HomeMissing, UsageError
 from flocknode.home import Home
 
 VALID = format_config(make_config(name="alice", port=4001, bootstrap=("/ip4/127.0.0.1/tcp/4002/p2p/12D3",)))
@@ -53,3 +61,56 @@ def test_settings_are_kept_in_the_home(tmp_path):
     assert load_config(home) == config
     with pytest.raises(ConfigInvalid, match=r"\$\.network\.port"):
         make_config(name="bob", port=-1, bootstrap=())
+
+
+@pytest.fixture
+def home(tmp_path):
+    """A home with settings, and a remark of its owner among them."""
+    home = Home(tmp_path)
+    home.config_file.write_text(VALID.replace("[network]", "# mine\n[network]  # and this"))
+    return home
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("name", "bob"),
+        ("network.port", 0),
+        ("network.bootstrap", []),
+        ("network.bootstrap", ["/a", "/b"]),
+        ("log.level", "debug"),
+    ],
+)
+def test_a_setting_changes_alone(home, name, value):
+    """One value is another, all other lines stay as they were, remarks included."""
+    before, lines = list_settings(load_config(home)), home.config_file.read_text().splitlines()
+    changed = change_setting(home, name, value)
+    assert list_settings(changed) == list_settings(load_config(home)) == {**before, name: value}
+    after = home.config_file.read_text().splitlines()
+    assert sum(old != new for old, new in zip(lines, after, strict=True)) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "error"),
+    [
+        ("network.prot", 1, UsageError),
+        ("port", 1, UsageError),
+        ("network.port", 70_000, ConfigInvalid),
+        ("name", "a b", ConfigInvalid),
+    ],
+)
+def test_a_wrong_change_leaves_the_file(home, name, value, error):
+    """An unknown name and a value that is not allowed are named, and the file stays as it was."""
+    before = home.config_file.read_bytes()
+    with pytest.raises(error, match=r"network\.port|there is no setting|name"):
+        change_setting(home, name, value)
+    assert home.config_file.read_bytes() == before
+
+
+def test_a_layout_that_is_not_understood_is_left_to_a_person(home):
+    """A list over several lines is not half replaced."""
+    text = home.config_file.read_text()
+    home.config_file.write_text(text.replace("bootstrap = [", "bootstrap = [\n"))
+    with pytest.raises(ConfigInvalid):
+        change_setting(home, "network.bootstrap", [])
+    assert load_config(home).network.bootstrap

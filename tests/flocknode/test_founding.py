@@ -12,7 +12,8 @@ BALANCE, BOND = 5_000 * 10**9, 500 * 10**9
 
 def found(path, **settings):
     """Create a home without anything special."""
-    return create_home(Home(path), **{"genesis": None, "port": None, "bootstrap": (), "name": None, **settings})
+    plain = {"genesis": None, "port": None, "bootstrap": (), "name": None, "passphrase": None}
+    return create_home(Home(path), **{**plain, **settings})
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def test_a_chain_of_several_homes(homes, document, tmp_path):
 
 def found_genesis(home, path):
     """Add a document to a home."""
-    return create_home(home, genesis=path, port=None, bootstrap=(), name=None)
+    return create_home(home, genesis=path, port=None, bootstrap=(), name=None, passphrase=None)
 
 
 def test_nothing_is_replaced(homes, document, tmp_path):

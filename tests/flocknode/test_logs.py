@@ -10,6 +10,8 @@ import pytest
 import structlog
 
 from flocknode import logs
+from flocknode.errors import HistoryGone
+from flocknode.log_files import MAX_OLD_FILES, read_lines
 from flocknode.logs import LogOutput, configure, format_line
 
 
@@ -72,7 +74,7 @@ def test_the_file_is_rotated_and_bounded(console, tmp_path, monkeypatch):
         structlog.get_logger().info("line", index=number)
     output.close()
     files = list(tmp_path.iterdir())
-    assert len(files) == logs.MAX_OLD_FILES + 1
+    assert len(files) == MAX_OLD_FILES + 1
     assert all(file.stat().st_size <= 2_000 for file in files)
     assert json.loads((tmp_path / "flocknode.jsonl").read_text().splitlines()[-1])["fields"] == {"index": 199}
 
@@ -87,7 +89,7 @@ def test_the_newest_lines_are_in_memory(console):
     assert [line.fields["index"] for line in output.tail(2, "info")] == [3, 4]
     assert [line.event for line in output.tail(3, "debug")] == ["detail", "line", "detail"]
     assert output.tail(0, "debug") == []
-    assert [line.number for line in heard] == list(range(heard[0].number, heard[0].number + 10))
+    assert [line.number for line in heard] == list(range(1, 11))
 
 
 def test_an_exception_brings_its_traceback(console):
@@ -129,3 +131,39 @@ def test_memory_is_bounded(console):
         structlog.get_logger().info("line", index=index)
     lines = output.tail(10**6, "info")
     assert (len(lines), lines[0].fields["index"]) == (logs.MAX_TAIL, 10)
+
+
+def read(output, start):
+    """Return the numbers of the lines of the past from a number on."""
+    return [position for page in output.pages(output.find(start)) for position, _ in page]
+
+
+def test_numbers_go_on_after_a_restart(console, tmp_path):
+    """A line has a number of its own for as long as the files last, whatever a crash left at their end."""
+    path = tmp_path / "flocknode.jsonl"
+    for run in range(3):
+        output = configure(level="info", file=path)
+        for _ in range(2):
+            structlog.get_logger().info("line", run=run)
+        output.close()
+        with path.open("a") as file:
+            file.write('{"cut')
+    assert [line.number for line in read_lines(path, 0)] == [1, 2, 3, 4, 5, 6]
+    assert [line.number for line in read_lines(path, 4)] == [4, 5, 6]
+
+
+def test_the_past_is_read_from_memory_and_files_alike(console, tmp_path, monkeypatch):
+    """Lines that memory has forgotten come from the files, in order and once; those that no file has are gone."""
+    monkeypatch.setattr(logs, "MAX_FILE_BYTES", 6_000)
+    monkeypatch.setattr(logs, "MAX_TAIL", 10)
+    output = configure(level="info", file=tmp_path / "flocknode.jsonl")
+    for index in range(300):
+        structlog.get_logger().info("line", index=index)
+    with pytest.raises(HistoryGone) as caught:
+        output.find(1)
+    first = caught.value.data["have"]
+    assert 1 < first < 250
+    for start in (first, 200, 295, 300):
+        assert read(output, start) == list(range(start, 301))
+    assert read(output, 301) == []
+    output.close()

@@ -5,10 +5,20 @@ They decide nothing; rules are in `protocol`, doing is in the node's parts.
 
 from flocknode.node import Node
 from flocknode.rpc.dispatch import Handler
-from flocknode.rpc.methods import accounts, arena, arena_acts, arena_results, chain, nodes, transactions
+from flocknode.rpc.methods import (
+    accounts,
+    arena,
+    arena_acts,
+    arena_results,
+    chain,
+    keys,
+    nodes,
+    transactions,
+    verification,
+)
 
 
 def make_methods(node: Node) -> dict[str, Handler]:
     """Return all methods of a running node."""
-    namespaces = (nodes, accounts, transactions, chain, arena, arena_acts, arena_results)
+    namespaces = (nodes, keys, accounts, transactions, chain, arena, arena_acts, arena_results, verification)
     return {name: handler for namespace in namespaces for name, handler in namespace.make_methods(node).items()}

@@ -32,7 +32,8 @@ def require_file(path: FilePath) -> Path:
 
 
 async def seal_dataset(node: Node, path: FilePath) -> SealedDataset:
-    """Encrypt a dataset under a fresh key that this node keeps, and offer the blob to peers."""
+    """Encrypt a dataset under a fresh key that this node keeps, and offer the blob to peers. Raises `KeyLocked`."""
+    node.kit.account.require_open()
     key = make_key()
     blob = await node.kit.seal_into_blob(require_file(path), key)
     node.kit.diary.save_dataset_key(blob.root, key)
@@ -53,7 +54,8 @@ def make_join(node: Node, task: records.Task, role: Role, stake_units: int) -> J
 
 
 def save_plan(node: Node, task: records.Task, dataset: FilePath, training: Training) -> None:
-    """Keep what a trainer trains on, before it takes its seat; raises `FileUnusable`."""
+    """Keep what a trainer trains on, before it takes its seat; raises `FileUnusable` or `KeyLocked`."""
+    node.kit.account.require_open()
     settings = TrainSettings(training.passes, training.learning_rate_millionths, training.batch_size, training.seed)
     node.kit.diary.save_plan(task.id, TrainingPlan(str(require_file(dataset)), settings))
 

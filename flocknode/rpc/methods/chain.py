@@ -1,8 +1,20 @@
 """`chain.*`: the log, its parameters and its money."""
 
+from flocknode.block_history import FIRST_HEIGHT
 from flocknode.node import Node
 from flocknode.rpc.dispatch import Handler
-from flocknode.rpc.records import Block, BlockTransaction, ChainHead, ChainParams, Count, Signer, Supply
+from flocknode.rpc.records import (
+    MAX_LIST,
+    Block,
+    BlockTransaction,
+    ChainHead,
+    ChainParams,
+    Count,
+    Header,
+    HeaderList,
+    Signer,
+    Supply,
+)
 from protocol import blocks
 from protocol.codec import encode
 from protocol.errors import NotFound
@@ -53,6 +65,21 @@ def describe_block(node: Node, block: blocks.Block) -> Block:
     )
 
 
+def describe_header(block: blocks.Block) -> Header:
+    """Return a block in a line."""
+    header = block.header
+    return Header(
+        height=header.height,
+        block=blocks.block_id(header).hex(),
+        time_ms=header.time_ms,
+        round=header.round,
+        proposer=header.proposer.hex(),
+        previous_block=header.previous_block.hex(),
+        state_root=header.state_root.hex(),
+        transactions=len(block.transactions),
+    )
+
+
 def describe_entry(node: Node, data: bytes, receipt: blocks.Receipt) -> BlockTransaction:
     """Return one transaction of a block in a line."""
     transaction = open_transaction(node.chain.id, data)
@@ -88,6 +115,13 @@ def make_methods(node: Node) -> dict[str, Handler]:
             raise NotFound(f"no block {wanted}; the newest is {node.chain.head.height}", height=wanted)
         return describe_block(node, found)
 
+    async def headers(*, from_height: Count | None = None, limit: Count = 20) -> HeaderList:
+        """List blocks without their transactions, from a height on; without one, the newest."""
+        newest, count = node.chain.head.height, min(limit, MAX_LIST)
+        first = max(FIRST_HEIGHT, newest - count + 1 if from_height is None else from_height)
+        loaded = (node.chain.load_block(height) for height in range(first, min(first + count, newest + 1)))
+        return HeaderList(headers=tuple(describe_header(block) for block in loaded if block is not None))
+
     async def params() -> ChainParams:
         """Show the parameters of the rules."""
         return ChainParams(height=node.chain.head.height, parameters=to_plain(node.chain.params))
@@ -109,4 +143,10 @@ def make_methods(node: Node) -> dict[str, Handler]:
             places=places,
         )
 
-    return {"chain.head": head, "chain.block": block, "chain.params": params, "chain.supply": supply}
+    return {
+        "chain.head": head,
+        "chain.block": block,
+        "chain.headers": headers,
+        "chain.params": params,
+        "chain.supply": supply,
+    }

@@ -3,7 +3,7 @@
 from flocknode.node import Node
 from flocknode.participants.sender import Included
 from flocknode.rpc.dispatch import Handler
-from flocknode.rpc.records import Hex, Hex32, Outcome, Transaction, Units
+from flocknode.rpc.records import Count, Hex, Hex32, Outcome, Transaction, Units
 from protocol.blocks import Receipt
 from protocol.errors import Expired, NotFound
 from protocol.plain import to_plain
@@ -27,8 +27,11 @@ def describe_outcome(identity: bytes, found: Included | None, expires: int | Non
 async def send(node: Node, payload: Payload, *, wait: bool, fee_units: int | None = None) -> Outcome:
     """Send a transaction of this node's account; when asked to wait, return once it is on the log or never will be."""
     identity, expires = node.kit.sender.send(payload, fee=fee_units)
-    if not wait:
-        return describe_outcome(identity, None, expires)
+    return await follow(node, identity, expires) if wait else describe_outcome(identity, None, expires)
+
+
+async def follow(node: Node, identity: bytes, expires: int | None) -> Outcome:
+    """Return what became of a transaction once that is certain. Raises what refused it after it had waited."""
     try:
         return describe_outcome(identity, await node.kit.sender.wait(identity, expires), expires)
     except Expired as error:
@@ -80,7 +83,15 @@ def make_methods(node: Node) -> dict[str, Handler]:
         opened = open_transaction(node.chain.id, data)
         expires = opened.expires if isinstance(opened, SignedTransaction) else None
         identity = node.kit.sender.submit(data)
-        return describe_outcome(identity, await node.kit.sender.wait(identity, expires) if wait else None, expires)
+        return await follow(node, identity, expires) if wait else describe_outcome(identity, None, expires)
+
+    async def wait_for(*, id: Hex32, expiry_height: Count | None = None) -> Outcome:
+        """Return what became of a transaction that was sent before, here or elsewhere, once that is certain.
+
+        With its expiry height the answer comes in any case; without one, a transaction that this node does not know
+        counts as expired.
+        """
+        return await follow(node, bytes.fromhex(id), expiry_height)
 
     async def show(*, id: Hex32) -> Transaction:
         """Show a transaction of the log or of the mempool."""
@@ -96,4 +107,4 @@ def make_methods(node: Node) -> dict[str, Handler]:
             raise node.mempool.refusals[identity]
         raise NotFound(f"no transaction {id} on the log or waiting at this node")
 
-    return {"tx.transfer": transfer, "tx.submit": submit, "tx.show": show}
+    return {"tx.transfer": transfer, "tx.submit": submit, "tx.wait": wait_for, "tx.show": show}

@@ -8,22 +8,18 @@ import pytest
 import structlog
 import trio
 
-from flocknode import logs
+from flocknode import logs, sealed_key
 from flocknode.cli import app
 from flocknode.founding import create_home, make_genesis, save_document
 from flocknode.home import Home
-from flocknode.rpc import arena_records as a
 from flocknode.rpc import records as r
 from flocknode.rpc.events import EventHub, make_log_methods
 from flocknode.rpc.server import RpcServer
 from protocol.errors import InsufficientFunds, NotFound
-
-NOW_MS = 1_700_000_000_000
-TASK = 7
-TAGS = ("e1" * 32, "e2" * 32)
+from tests.flocknode.cli.arena_answers import NOW_MS, ArenaAnswers
 
 
-class Node:
+class Node(ArenaAnswers):
     """Handlers that answer with fixed records, about the accounts of a real genesis document."""
 
     def __init__(self, homes):
@@ -36,20 +32,27 @@ class Node:
         self.outcome_status = "included"
         self.stopped = trio.Event()
         self.hub = EventHub()
+        self.subscribed = trio.Event()
+        subscribe = self.hub.subscribe
+        self.hub.subscribe = lambda *topics, **start: (self.subscribed.set(), subscribe(*topics, **start))[1]
 
     def handlers(self):
         """Return the method table."""
         return {
             "node.status": self.status,
             "node.peers": self.peers,
+            "node.work": self.work,
             "node.stop": self.stop,
+            "keys.unlock": self.unlock,
             "account.show": self.account,
             "account.list": self.accounts,
             "tx.transfer": self.transfer,
             "tx.submit": self.submit_raw,
             "tx.show": self.transaction,
+            "tx.wait": self.wait_for,
             "chain.head": self.head,
             "chain.block": self.block,
+            "chain.headers": self.headers,
             "chain.params": self.params,
             "chain.supply": self.supply,
             "arena.create": self.create,
@@ -75,6 +78,7 @@ class Node:
             peer="12D3Koo",
             address="/ip4/127.0.0.1/tcp/4001/p2p/12D3Koo",
             account=self.alice,
+            is_locked=False,
             consensus_key=self.keys[0],
             is_replica=True,
             is_catching_up=False,
@@ -91,8 +95,50 @@ class Node:
 
     async def peers(self) -> r.PeerList:
         """The peers."""
-        peer = r.Peer(peer="12D3Koo", address="/ip4/127.0.0.1/tcp/2", is_outbound=True, height=41, connected_ms=NOW_MS)
-        return r.PeerList(peers=(peer,))
+        peer = r.Peer(
+            peer="12D3KooWJWoaqZhD",
+            address="/ip4/127.0.0.1/tcp/4002/p2p/12D3KooWJWoaqZhD",
+            is_outbound=True,
+            consensus_key=self.keys[1],
+            height=41,
+            connected_ms=NOW_MS,
+            messages_sent=7,
+            messages_received=8,
+            bytes_sent=700,
+            bytes_received=800,
+            duplicates=3,
+            dropped=2,
+            latency_us=1_234,
+            score=75,
+        )
+        refused = r.RefusedPeer(peer="12D3KooWxyzxyzxy", reason="garbage", seconds=42)
+        return r.PeerList(peers=(peer,), refused=(refused,))
+
+    async def work(self) -> r.WorkList:
+        """Long work."""
+        return r.WorkList(works=(self.training(),))
+
+    def training(self, **changes):
+        """Return a training that is half done."""
+        half = {"state": "running", "done": 10, "total": 20, "elapsed_ms": 5_000, "left_ms": 5_000}
+        common = {"work": 1, "kind": "training", "subject": "task 7 digits", "unit": "passes"}
+        return r.WorkEvent(**common, rate_millionths=2_000_000, **{**half, **changes})
+
+    async def unlock(self, *, passphrase: str) -> r.Unlocked:
+        """Open the key."""
+        self.calls.append(passphrase)
+        return r.Unlocked(account=self.alice)
+
+    async def wait_for(self, *, id: r.Hex32, expiry_height: r.Count | None = None) -> r.Outcome:
+        """Wait."""
+        self.calls.append((id, expiry_height))
+        return self.outcome()
+
+    async def headers(self, *, from_height: r.Count | None = None, limit: r.Count = 20) -> r.HeaderList:
+        """Headers."""
+        hashes = {"block": "b1" * 32, "previous_block": "b0" * 32, "state_root": "5a" * 32}
+        header = r.Header(height=42, time_ms=NOW_MS, round=0, proposer=self.keys[1], transactions=3, **hashes)
+        return r.HeaderList(headers=(header,))
 
     async def stop(self) -> r.Stopping:
         """Stop; the process that is waited for has ended already."""
@@ -196,135 +242,16 @@ class Node:
         total = 4 * 10**12 - 10**8
         return r.Supply(height=42, **amounts, total_units=total, places={"balances": total})
 
-    async def create(
-        self,
-        *,
-        name: str,
-        family: str,
-        model: a.Settings,
-        metric: str,
-        dataset_a: r.FilePath,
-        dataset_b: r.FilePath,
-        epochs: r.Count,
-        escrow_units: r.Units,
-        metric_low_millionths: int = 0,
-        metric_high_millionths: int = 1_000_000,
-        wait: bool = True,
-    ) -> a.Submitted:
-        """Create a task."""
-        self.calls.append((name, family, model, metric, escrow_units, metric_low_millionths, dataset_a))
-        return a.Submitted(task=TASK, outcome=self.outcome())
-
-    async def join(
-        self,
-        *,
-        task: a.TaskReference,
-        role: a.Role,
-        stake_units: r.Units,
-        dataset: r.FilePath | None = None,
-        training: a.Training | None = None,
-        wait: bool = True,
-    ) -> a.Submitted:
-        """Join a task."""
-        self.calls.append((task, role, stake_units, dataset, training))
-        return a.Submitted(task=TASK, outcome=self.outcome())
-
-    async def submit(self, *, task: a.TaskReference, weights: r.FilePath) -> a.Submitted:
-        """Submit."""
-        return a.Submitted(task=TASK, outcome=self.outcome())
-
-    async def leave(self, *, task: a.TaskReference, wait: bool = True) -> a.Submitted:
-        """Leave."""
-        return a.Submitted(task=TASK, outcome=self.outcome())
-
-    def summary(self):
-        """Return the one task."""
-        return a.TaskSummary(
-            task=TASK,
-            name="digits",
-            creator=self.alice,
-            status="running",
-            epoch=1,
-            epochs=2,
-            phase="score",
-            deadline_ms=NOW_MS,
-            trainers=3,
-            validators=3,
-            escrow_units=10**12,
-        )
-
-    async def tasks(self, *, status: a.TaskState | None = None, limit: r.Count = 100) -> a.TaskList:
-        """The tasks."""
-        return a.TaskList(height=42, tasks=(self.summary(),) if status in (None, "running") else ())
-
-    async def task(self, *, task: a.TaskReference) -> a.Task:
-        """A task."""
-        if task not in ("digits", str(TASK)):
-            raise NotFound(f"there is no task {task!r}", task=task)
-        member = {"stake_units": 50 * 10**9, "has_attested": True, "is_drawn": True, "is_leaving": False}
-        return a.Task(
-            summary=self.summary(),
-            family="mlp",
-            model={"layers": [64, 32, 10]},
-            metric="accuracy",
-            higher_is_better=True,
-            metric_low_millionths=0,
-            metric_high_millionths=1_000_000,
-            datasets=(a.Dataset(name="a", root="da" * 32, length_bytes=1000, key=None),),
-            members=(a.Member(account=self.bob, role="validator", **member),),
-            parameters={"rank_ratio_millionths": 850_000},
-        )
-
-    async def submissions(self, *, task: a.TaskReference, epoch: r.Count | None = None) -> a.SubmissionList:
-        """The submissions."""
-        common = {"epoch": 0, "root": "f0" * 32, "length_bytes": 2000, "is_opened": True, "is_held": True}
-        claimed = a.Submission(tag=TAGS[0], account=self.bob, **common)
-        return a.SubmissionList(task=TASK, submissions=(claimed, a.Submission(tag=TAGS[1], account=None, **common)))
-
-    async def scores(self, *, task: a.TaskReference, epoch: r.Count | None = None) -> a.ScoreList:
-        """The scores."""
-        common = {"epoch": 0, "validator": self.bob}
-        scored = a.ScoreEntry(
-            tag=TAGS[0], verdict="scored", score_millionths=941_700, duplicate_of=None, is_ignored=True, **common
-        )
-        invalid = a.ScoreEntry(
-            tag=TAGS[1], verdict="invalid", score_millionths=None, duplicate_of=TAGS[0], is_ignored=False, **common
-        )
-        return a.ScoreList(task=TASK, scores=(scored, invalid))
-
-    async def leaderboard(self, *, task: a.TaskReference, epoch: r.Count | None = None) -> a.Leaderboard:
-        """The leaderboard."""
-        ranked = a.Ranked(
-            rank=1,
-            tag=TAGS[0],
-            account=self.bob,
-            score_millionths=941_700,
-            share_millionths=540_541,
-            duplicate_of=None,
-            reward_a_units=123_456_789_000,
-            reward_b_units=0,
-            payout_units=123_456_789_000,
-        )
-        settled = a.Epoch(
-            epoch=0,
-            dataset="a",
-            is_settled=True,
-            pot_units=10**11,
-            ranking=(ranked,),
-            validators=(a.ValidatorPayout(account=self.alice, payout_units=10**9, slashed_units=0),),
-        )
-        payout = a.Payout(account=self.bob, a_units=10**9, b_units=2 * 10**9, validating_units=0)
-        return a.Leaderboard(task=TASK, name="digits", status="running", epochs=(settled,), payouts=(payout,))
-
 
 @pytest.fixture
 async def node(tmp_path, nursery):
     """A node that answers on the socket of its home until it is stopped."""
     homes = [Home(tmp_path / "alice"), Home(tmp_path / "bob")]
     for home in homes:
-        create_home(home, genesis=None, port=None, bootstrap=(), name=None)
+        create_home(home, genesis=None, port=None, bootstrap=(), name=None, passphrase=None)
     node = Node(homes)
     output = logs.configure(level="info", file=node.home.log_file, listener=partial(node.hub.publish, "logs"))
+    node.hub.histories["logs"] = output
     methods = {**node.handlers(), **make_log_methods(output)}
 
     async def serve(task_status=trio.TASK_STATUS_IGNORED):
@@ -341,12 +268,19 @@ async def node(tmp_path, nursery):
 
 
 @pytest.fixture
+def quick_keys(monkeypatch):
+    """Make passphrases quick to check in this process."""
+    monkeypatch.setattr(sealed_key, "OPERATIONS", 1)
+    monkeypatch.setattr(sealed_key, "MEMORY_BYTES", 8192)
+
+
+@pytest.fixture
 def in_process(node, capsys):
     """Run the command line on the node's home in a thread of this process, which is quicker: the same three values."""
 
-    async def run(command):
-        code = await trio.to_thread.run_sync(app.run, [*command.split(), "--home", str(node.home.path)])
-        return code, *capsys.readouterr()
+    async def run(command, home="alice"):
+        words = [*command.split(), "--home", str(node.home.path.with_name(home))]
+        return await trio.to_thread.run_sync(app.run, words), *capsys.readouterr()
 
     return run
 

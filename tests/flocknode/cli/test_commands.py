@@ -52,11 +52,19 @@ async def test_json_is_the_record(flocknode, node):
 @pytest.mark.parametrize(
     ("command", "expected"),
     [
-        ("peers", "12D3Koo  /ip4/127.0.0.1/tcp/2  out"),
+        ("peers", "…JWoaqZhD  127.0.0.1:4002  out      41   1.2 ms     7         8          3        2     75"),
+        ("peers", "…xyzxyzxy  42 s  garbage"),
         ("account show", "balance            1.500000001 FML"),
         ("account list", "bob "),
         ("chain head", "state root     " + "5a" * 32),
         ("chain block 7", "bob          1  no"),
+        ("chain headers", "42  " + "b1" * 32),
+        ("supply", "burned     -0.1"),
+        ("top", "training task 7 digits  10 passes of 20 passes  2.0 passes/s  5 s left"),
+        ("tx wait " + "1d" * 32 + " --expiry 9", "included in block 43"),
+        ("keys show", "in clear, so that the node votes by itself"),
+        ("config show", "network.port       0"),
+        ("completion bash", "complete -F"),
         ("chain params", "task.seats        [1, 2]"),
         ("chain supply", "burned     -0.1"),
         ("arena list", "7  digits  alice    running  2/2    score"),
@@ -244,7 +252,7 @@ def test_a_home_is_made_and_a_chain_founded(tmp_path):
 
     homes = [tmp_path / "alice", tmp_path / "bob"]
     for home in homes:
-        code, made = flocknode("init --home", str(home), "--port", "4001")
+        code, made = flocknode("init --home", str(home), "--port", "4001", "--no-passphrase")
         assert (code, made["name"], made["chain"]) == (Exit.OK, home.name, None)
     both = [word for home in homes for word in ("--home", str(home))]
     file = str(tmp_path / "genesis.json")

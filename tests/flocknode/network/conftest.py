@@ -7,10 +7,11 @@ import pytest
 import trio
 
 from flocknode.network import Network, PeerId, Topic, Verdict
+from flocknode.network.addresses import parse_address
+from flocknode.network.conduct import Conduct
 from flocknode.network.gossip import PROTOCOL, Gossip
 from flocknode.network.host import Connection, Host, StreamHandler
 from flocknode.network.messages import PROTOCOL_VERSION, Hello
-from flocknode.network.peers import Conduct, parse_address
 from flocknode.network.streams import Stream, frame
 from storage.blobs import BlobStore
 
@@ -97,7 +98,7 @@ class Attacker:
         """Dial and say hello; return when the node has admitted us."""
         connection = await self.dial(node)
         stream = await connection.open_stream(PROTOCOL)
-        await stream.write(frame(Hello(PROTOCOL_VERSION, CHAIN, incarnation * 32, b"")))
+        await stream.write(frame(Hello(PROTOCOL_VERSION, CHAIN, incarnation * 32, b"", 0, None)))
         with trio.fail_after(PATIENCE_S):
             await stream.read_frame(4096)
             await wait_until(lambda: self.host.peer in node.network.peers)
@@ -118,10 +119,13 @@ def until() -> Callable[[Callable[[], object]], Awaitable[None]]:
 
 @pytest.fixture
 def start(nursery: trio.Nursery, tmp_path: Path) -> Callable[..., Awaitable[Node]]:
-    """Start a node: `await start(1, bootstrap=[other], chain=..., port=...)`; the number seeds its key."""
+    """Start a node: `await start(1, bootstrap=[other], chain=..., port=...)`; the number seeds its key.
+
+    It looks for no peers but those of the bootstrap list, unless told to.
+    """
 
     async def start_node(
-        number: int, *, bootstrap: tuple[object, ...] = (), chain: bytes = CHAIN, port: int = 0
+        number: int, *, bootstrap: tuple[object, ...] = (), chain: bytes = CHAIN, port: int = 0, **more: object
     ) -> Node:
         seen, store = Recorder(), BlobStore(tmp_path / f"blobs{number}")
         addresses = [other if isinstance(other, str) else other.network.address for other in bootstrap]
@@ -134,6 +138,7 @@ def start(nursery: trio.Nursery, tmp_path: Path) -> Callable[..., Awaitable[Node
             handler=seen,
             blocks=seen,
             blobs=store,
+            **{"wanted_links": 0, **more},
         )
         node = Node(network, seen, store)
         await nursery.start(node.run)

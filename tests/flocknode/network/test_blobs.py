@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from flocknode.network import BlobUnavailable
-from flocknode.network.blobs import Busy, NotHere, Run, RunRequest
+from flocknode.network.blobs import PROTOCOL, Answer, Busy, NotHere, Run, RunRequest
 from flocknode.network.streams import frame
 from protocol.blobs import RUN_BYTES, compute_blob_id
 
@@ -122,7 +122,7 @@ async def test_a_peer_that_stalls_loses_its_runs_to_another(linked, monkeypatch)
     fetcher, stalling, honest = await linked(3)
     blob = honest.store.put(DATA)
 
-    async def take_only(stream) -> None:
+    async def take_only(peer, stream) -> None:
         while True:
             await stream.read_frame(1000)
 
@@ -132,12 +132,88 @@ async def test_a_peer_that_stalls_loses_its_runs_to_another(linked, monkeypatch)
     assert not fetcher.conduct.is_refused(stalling.peer)
 
 
+async def test_runs_of_a_slow_peer_are_asked_of_a_faster_one(linked, monkeypatch) -> None:
+    """A source that delivers, but slowly, holds up nobody who has another one."""
+    monkeypatch.setattr("flocknode.network.blobs.PATIENCE_S", 0.2)
+    fetcher, slow, fast = await linked(3)
+    blob = fast.store.put(DATA)
+    slow.store.put(DATA)
+    answer = slow.network._blob_server.serve
+
+    async def dawdle(peer, stream) -> None:
+        await trio.sleep(5)
+        await answer(peer, stream)
+
+    monkeypatch.setattr(slow.network._blob_server, "serve", dawdle)
+    told: list[int] = []
+    with trio.fail_after(4):
+        await fetcher.network.fetch_blob(blob, on_progress=lambda done, _: told.append(done))
+    assert fetcher.store.read(blob) == DATA
+    assert len(told) == 10
+    assert told[-1] == len(DATA)
+    assert slow.peer in fetcher.network.peers
+
+
+@pytest.mark.parametrize("liars", [1, 4])
+async def test_a_crowd_of_liars_and_silent_peers_cannot_keep_a_blob_away(linked, monkeypatch, liars: int) -> None:
+    """One honest peer among them is enough; each liar is refused."""
+    monkeypatch.setattr("flocknode.network.blobs.RUN_S", 0.5)
+    fetcher, honest, stalling, *others = await linked(3 + liars)
+    blob = honest.store.put(DATA)
+
+    async def take_only(peer, stream) -> None:
+        while True:
+            await stream.read_frame(1000)
+
+    monkeypatch.setattr(stalling.network._blob_server, "serve", take_only)
+    for liar in others:
+        monkeypatch.setattr(liar.network._blob_server, "_load", lambda request: Run(bytes(100), ()))
+    await fetcher.network.fetch_blob(blob)
+    assert fetcher.store.read(blob) == DATA
+    refused = {peer.peer for peer in fetcher.network.refused}
+    assert refused <= {liar.peer for liar in others}
+    assert refused
+
+
+async def test_several_sources_share_the_work(linked) -> None:
+    """With three holders each of them serves a part of the runs."""
+    fetcher, *sources = await linked(4)
+    served = dict.fromkeys((source.peer for source in sources), 0)
+    for source in sources:
+        blob = source.store.put(DATA * 3)
+
+        def count(request, source=source, load=source.network._blob_server._load):
+            served[source.peer] += 1
+            return load(request)
+
+        source.network._blob_server._load = count
+    await fetcher.network.fetch_blob(blob)
+    assert all(served.values())
+    assert sum(served.values()) == 28
+
+
+async def test_one_peer_takes_only_its_share_of_uploads(attack, start, until) -> None:
+    """Others are served while one opens streams without end."""
+    node, attacker, other = await start(1), await attack(b"x"), await attack(b"y")
+    blob = node.store.put(DATA)
+    connection, _ = await attacker.link(node)
+    answers = []
+    for _ in range(6):
+        stream = await connection.open_stream(PROTOCOL)
+        await stream.write(frame(RunRequest(blob, 0)))
+        answers.append(await stream.read_record(Answer, 2_000_000))
+    assert [type(answer) for answer in answers] == 4 * [Run] + 2 * [Busy]
+    stream = await (await other.link(node))[0].open_stream(PROTOCOL)
+    await stream.write(frame(RunRequest(blob, 0)))
+    assert isinstance(await stream.read_record(Answer, 2_000_000), Run)
+
+
 async def test_a_busy_peer_says_so_and_another_is_asked(linked, monkeypatch) -> None:
     """Uploads are bounded; the answer is honest."""
     fetcher, busy, honest = await linked(3)
     blob = honest.store.put(DATA)
     busy.store.put(DATA)
-    busy.network._blob_server._uploads = 16
+    busy.network._blob_server._uploads[fetcher.peer] = 4
     await fetcher.network.fetch_blob(blob, providers=[busy.peer])
     assert fetcher.store.has(blob)
 

@@ -160,6 +160,38 @@ async def test_a_connection_without_a_link_ends(pair, attack, still_works, monke
     await still_works()
 
 
+async def test_who_says_no_hello_is_scored_and_in_the_end_refused(
+    pair, attack, until, still_works, monkeypatch
+) -> None:
+    """One slow greeting is forgiven, many at once are not."""
+    monkeypatch.setattr("flocknode.network.greeting.HELLO_S", 0.2)
+    node, attacker = pair[0], await attack()
+    await (await attacker.dial(node)).open_stream(gossip.PROTOCOL)
+    await until(lambda: node.conduct.points(attacker.host.peer) > 0)
+    assert not node.conduct.is_refused(attacker.host.peer)
+    for _ in range(4):
+        await (await attacker.dial(node)).open_stream(gossip.PROTOCOL)
+    await until(lambda: node.conduct.is_refused(attacker.host.peer))
+    await still_works()
+
+
+async def test_a_linked_peer_that_falls_silent_loses_its_link_and_points(
+    pair, attack, until, still_works, monkeypatch
+) -> None:
+    """Its slot is free for others; it may come back, but not do that over and over."""
+    monkeypatch.setattr("flocknode.network.links.SILENCE_S", 1.5)
+    monkeypatch.setattr("flocknode.network.links.SILENCE_POINTS", 60)
+    node, attacker = pair[0], await attack()
+    for _ in range(3):
+        if not node.conduct.is_refused(attacker.host.peer):
+            connection, _ = await attacker.link(node)
+            with trio.fail_after(5):
+                await connection.wait_closed()
+    assert node.conduct.is_refused(attacker.host.peer)
+    node.seen.events[:] = [event for event in node.seen.events if event[1] != attacker.host.peer]
+    await still_works()
+
+
 async def test_streams_of_one_connection_are_bounded(pair, attack, still_works) -> None:
     """A peer cannot open streams without end."""
     attacker = await attack()

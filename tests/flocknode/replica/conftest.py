@@ -88,6 +88,9 @@ class ToyChain:
     def is_block_due(self, now_ms: int) -> bool:
         return False
 
+    def find_altered_buckets(self) -> list[int]:
+        return []
+
     def load_block(self, height: int) -> Block | None:
         return self.pairs[height][0] if height in self.pairs else None
 

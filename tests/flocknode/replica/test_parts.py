@@ -1,13 +1,9 @@
-"""The parts of the replica alone: signer, timers, intake, presence, followers."""
-
-from types import SimpleNamespace
+"""The parts of the replica alone: signer, timers, intake, presence."""
 
 import pytest
 import trio
 
 from flocknode.network import Verdict
-from flocknode.replica import Committed, Followers
-from flocknode.replica.followers import MAX_LAG_BLOCKS
 from flocknode.replica.intake import is_timely
 from flocknode.replica.signer import Signer
 from flocknode.replica.timers import Timers, timeout_ms
@@ -105,7 +101,9 @@ async def test_what_peers_send_is_judged(open_world, autojump_clock) -> None:
     """Rejected is what no honest laggard sends; ignored what depends on where this replica stands."""
     async with open_world() as world:
         await world.nodes[0].start()
-        replica, seeds = world.nodes[0].replica, [node.keys.seed for node in world.nodes]
+        # Before it has a peer a replica takes nothing in.
+        await world.add_follower().start()
+        replica, seeds = world.nodes[0].replica, [node.keys.seed for node in world.nodes[:4]]
         chain = world.nodes[0].chain
         prevote = sign_vote(chain.id, seeds[1], kind=VoteKind.PREVOTE, height=1, round=0, block_id=None)
         forged = sign_vote(b"other chain".ljust(32), seeds[1], kind=VoteKind.PREVOTE, height=1, round=0, block_id=None)
@@ -140,15 +138,3 @@ async def test_what_peers_send_is_judged(open_world, autojump_clock) -> None:
         await trio.sleep(2)
         # Known by now.
         assert await replica.handle("n1", encode(VoteCast(prevote))) is Verdict.IGNORE
-
-
-async def test_a_follower_that_lags_is_cut_off() -> None:
-    """The channel ends after what fitted; others go on."""
-    followers = Followers(0)
-    with followers.follow() as slow, followers.follow() as quick:
-        for height in range(1, MAX_LAG_BLOCKS + 3):
-            header = SimpleNamespace(height=height)
-            followers.tell(Committed(SimpleNamespace(header=header), None, None))
-            quick.receive_nowait()
-        assert len([committed async for committed in slow]) == MAX_LAG_BLOCKS
-    await followers.wait_for_height(MAX_LAG_BLOCKS)

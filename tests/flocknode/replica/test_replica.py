@@ -3,11 +3,12 @@
 import pytest
 import trio
 
-from flocknode.replica.journal import Entry, Signed, Taken
+from flocknode.replica.journal import Entry, Held, Signed, Taken
 from flocknode.replica.replica import STALL_LOG_S
+from protocol.blocks import block_id
 from protocol.codec import decode, encode
 from protocol.errors import StateMismatch
-from protocol.tendermint.events import HeightStarted
+from protocol.tendermint.events import BlockBuilt, HeightStarted
 from protocol.tendermint.machine import Step
 from storage.wal import WriteAheadLog
 
@@ -178,6 +179,44 @@ async def test_a_restored_backup_signs_nothing_until_its_height_commits(open_wor
         assert "signs nothing" not in world.nodes[0].replica.status().cause
 
 
+async def test_a_restored_backup_without_peers_waits_for_one(open_world, autojump_clock) -> None:
+    """Nobody answers for long: it signs nothing meanwhile, says why, and hears of its newest vote from the first peer."""
+    async with open_world() as world:
+        await world.start()
+        await world.wait_for_height(2)
+        world.cut = lambda sender, receiver: {sender.name, receiver.name} & {"n2", "n3"} != set()
+        await trio.sleep(8)
+        for node in world.nodes:
+            node.kill()
+        world.nodes[0].path.unlink()
+        await world.nodes[0].start()
+        await trio.sleep(30)
+        assert world.nodes[0].replica.status().cause.startswith("power online 25 %")
+        assert not any(isinstance(decode(payload, Entry), Signed) for payload in world.nodes[0].log.records())
+        await world.nodes[1].start()
+        await trio.sleep(5)
+        assert "signs nothing" in world.nodes[0].replica.status().cause
+        assert not any(isinstance(decode(payload, Entry), Signed) for payload in world.nodes[0].log.records())
+
+
+async def test_a_block_that_was_built_before_a_crash_is_proposed_after_it(open_world, autojump_clock) -> None:
+    """The power went between building and signing: nothing but the log names the block, and it is still proposed."""
+    async with open_world(1) as world:
+        node = world.nodes[0]
+        block = node.chain.build_block(
+            transactions=[b"tx"], commit=None, time_ms=node.wall_clock(), round=0,
+            proposer=node.keys.key, beacon_secret=b"", randomness=b"",
+        )  # fmt: skip
+        log = WriteAheadLog(node.path)
+        for entry in (Taken(HeightStarted(1)), Held(encode(block)), Taken(BlockBuilt(1, 0, block_id(block.header)))):
+            log.append(encode(entry))
+        log.sync()
+        log.close()
+        await world.start()
+        await world.wait_for_height(1, within_s=0.5)
+        assert node.chain.pairs[1][0] == block
+
+
 async def test_an_invalid_block_is_prevoted_nil(open_world, autojump_clock) -> None:
     """One proposer builds bad blocks: its rounds fail, the others' go on, nobody stops."""
     async with open_world() as world:
@@ -207,7 +246,7 @@ async def test_a_commit_that_contradicts_the_own_state_stops_the_node(open_world
         odd.chain.head = type(odd.chain.head)(*[*list(head_fields(odd.chain.head))[:3], b"x" * 32, bytes(32)])
         odd.log = None
         replica = await start_alone(world, odd)
-        with pytest.raises(StateMismatch, match="state root 7878"):
+        with pytest.raises(StateMismatch, match=r"state root 7878.*`flocknode log verify` executes the log again"):
             await replica
         await world.wait_for_height(5)
 
@@ -257,19 +296,17 @@ async def test_a_peer_that_lies_about_its_height_is_avoided(open_world, autojump
         await world.wait_for_height(6, within_s=120)
 
 
-async def test_followers_get_every_commit_in_order(open_world, autojump_clock) -> None:
-    """A subscription gives (block, commit, applied) from now on."""
+async def test_a_reader_of_commits_waits_for_the_next_and_misses_none(open_world, autojump_clock) -> None:
+    """Whoever reads height after height gets them all, however far the log has run ahead of it."""
     async with open_world() as world:
         await world.start()
-        with world.nodes[0].replica.followers.follow() as commits:
-            heights = []
-            with trio.fail_after(60):
-                async for committed in commits:
-                    heights.append(committed.block.header.height)
-                    assert committed.applied.head.block_id == committed.commit.block_id
-                    if len(heights) == 5:
-                        break
-        assert heights == list(range(heights[0], heights[0] + 5))
+        replica = world.nodes[0].replica
+        await world.wait_for_height(4)
+        pairs = []
+        with trio.fail_after(60):
+            for height in range(1, 8):
+                pairs.append(await replica.read_commit(height))
+        assert pairs == [world.nodes[0].chain.pairs[height] for height in range(1, 8)]
 
 
 async def test_an_equivocating_replica_is_kept_as_evidence(open_world, autojump_clock) -> None:

@@ -95,7 +95,7 @@ async def test_local_failures_have_numbers_above_the_protocols(methods):
     assert (await ask(methods, "t.lock"))["error"] == {
         "code": KeyLocked.number,
         "message": "the key is locked",
-        "data": {"kind": "KeyLocked", "help": "Open it."},
+        "data": {"kind": "KeyLocked", "help": "Open it.", "have": None, "need": None},
     }
     assert "flocknode db repair" in (await ask(methods, "t.corrupt"))["error"]["data"]["help"]
 

@@ -1,0 +1,39 @@
+"""What processes that a node starts for its own work have in common: they die with it, and speak over their pipes."""
+
+import ctypes
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import BinaryIO
+
+PR_SET_PDEATHSIG = 1
+
+
+def die_with(parent: int) -> None:
+    """Let the kernel kill this process when the thread that started it ends."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
+    # The parent may have died before the call above, which then says nothing.
+    if os.getppid() != parent:
+        sys.exit("the parent is gone")
+
+
+def take_over_pipes() -> tuple[BinaryIO, BinaryIO]:
+    """Return (what was standard input, what was standard output); prints go to standard error from now on.
+
+    So no library's print can break a frame.
+    """
+    incoming, outgoing = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+    return incoming, outgoing
+
+
+def search_path() -> str:
+    """Return a PYTHONPATH under which a child imports the same packages as here, whatever its working directory is."""
+    root = str(Path(__file__).resolve().parent.parent)
+    return os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))

@@ -1,0 +1,78 @@
+"""What the network must know of the log: whose nodes are bonded, and which blobs matter. Read from the state alone."""
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import NamedTuple
+
+from flocknode.chain import Chain
+from flocknode.network import Surroundings
+from protocol.blobs import BlobId
+from protocol.crypto import public_key
+from protocol.rules.arena.records import Phase, get_epoch, scan_active_tasks, scan_submissions
+from protocol.rules.duties import has_seat
+from protocol.state import StateView
+
+# Submissions of so many epochs are needed: of the current one, and of the one before by those who check it.
+EPOCHS_NEEDED = 2
+
+
+class TaskBlobs(NamedTuple):
+    """The blobs of tasks in progress. `offered`: those whose holder tells nobody what it must not say."""
+
+    named: frozenset[BlobId]
+    offered: frozenset[BlobId]
+
+
+class ChainSurroundings(Surroundings):
+    """The surroundings of one node: its own consensus seed and account, and the log it follows."""
+
+    def __init__(self, chain: Chain, *, consensus_seed: bytes, account: bytes, memory_file: Path) -> None:
+        self.consensus_seed = consensus_seed
+        self.memory_file = memory_file
+        self.chain = chain
+        self._account = account
+        self._own_key = public_key(consensus_seed)
+        self._blobs: tuple[int, TaskBlobs] = (-1, TaskBlobs(frozenset(), frozenset()))
+
+    def bonded_keys(self) -> Collection[bytes]:
+        """Return the consensus keys of the replica set."""
+        return frozenset(replica.key for replica in self.chain.replicas.replicas)
+
+    def pinned_keys(self) -> Collection[bytes]:
+        """Return the other replicas' keys, for a replica; other nodes need no links of their own to them."""
+        keys = frozenset(self.bonded_keys())
+        return keys - {self._own_key} if self._own_key in keys else ()
+
+    def known_blobs(self) -> Collection[BlobId]:
+        """Return the blobs that tasks in progress name; they are also what may not be removed."""
+        return self._task_blobs().named
+
+    def offered_blobs(self) -> Collection[BlobId]:
+        """Return the blobs that this node offers when it holds them."""
+        return self._task_blobs().offered
+
+    def _task_blobs(self) -> TaskBlobs:
+        height, found = self._blobs
+        if height != self.chain.head.height:
+            found = scan_task_blobs(self.chain.view, self._account)
+            self._blobs = self.chain.head.height, found
+        return found
+
+
+def scan_task_blobs(view: StateView, account: bytes) -> TaskBlobs:
+    """Return the blobs of tasks in progress, as the node of an account sees them.
+
+    Who has a seat in an epoch holds none of its submissions but its own, so it offers none: that would name the author.
+    """
+    named: set[BlobId] = set()
+    own: set[BlobId] = set()
+    for task in scan_active_tasks(view):
+        named.update(dataset.blob for dataset in (task.spec.dataset_a, task.spec.dataset_b))
+        if task.phase is Phase.OPENING:
+            continue
+        for epoch in range(max(0, task.epoch - EPOCHS_NEEDED + 1), task.epoch + 1):
+            blobs = {submission.blob for _, submission in scan_submissions(view, task.id, epoch)}
+            named |= blobs
+            if has_seat(get_epoch(view, task.id, epoch), account):
+                own |= blobs
+    return TaskBlobs(frozenset(named), frozenset(named - own))

@@ -1,0 +1,99 @@
+"""Every command speaks JSON: one test for each leaf of the tree, and none may be missing here."""
+
+import json
+
+import pytest
+import trio
+
+from flocknode.cli import app
+from flocknode.errors import Exit
+
+# The arguments of each command. What changes the home or ends the node works on a copy or comes last in its test.
+COMMANDS = {
+    "account list": "",
+    "account show": "bob",
+    "arena create": "x --family linear --set inputs=1 --metric accuracy --data-a {file} --data-b {file} --escrow 1",
+    "arena join": "digits --role validator --stake 1",
+    "arena leaderboard": "digits",
+    "arena leave": "digits",
+    "arena list": "",
+    "arena scores": "digits",
+    "arena show": "digits",
+    "arena submissions": "digits",
+    "arena submit": "digits {file}",
+    "chain block": "",
+    "chain head": "",
+    "chain headers": "",
+    "chain params": "",
+    "chain supply": "",
+    "completion": "bash",
+    "config check": "",
+    "config set": "log.level debug",
+    "config show": "",
+    "doctor": "",
+    "keys export": "{folder}/copy.key --new-passphrase-file {passphrase}",
+    "keys import": "{folder}/copy.key --passphrase-file {passphrase} --no-passphrase",
+    "keys passphrase": "--no-passphrase",
+    "keys show": "",
+    "logs": "",
+    "peers": "",
+    "rpc": "chain.head",
+    "status": "",
+    "stop": "",
+    "supply": "",
+    "top": "",
+    "tx show": "1d" * 32,
+    "tx submit": "00",
+    "tx transfer": "bob 1",
+    "tx wait": "1d" * 32,
+    "version": "",
+}
+# Tested with what they need: a new home, several homes, the worker, a terminal's input, a running or a damaged node.
+ELSEWHERE = {
+    "attach",
+    "data split",
+    "db repair",
+    "genesis make",
+    "init",
+    "keys unlock",
+    "log verify",
+    "node",
+    "watch",
+}
+
+
+def find_leaves(found, words=()):
+    """Yield the words of every command."""
+    names = [name for name in found if not name.startswith("-")]
+    if not names:
+        yield " ".join(words)
+    for name in names:
+        yield from find_leaves(found[name], (*words, name))
+
+
+def test_no_command_is_missing():
+    """A new command is either tried here or named as tested elsewhere."""
+    assert set(find_leaves(app.app)) == COMMANDS.keys() | ELSEWHERE
+    assert not COMMANDS.keys() & ELSEWHERE
+
+
+@pytest.fixture
+def values(tmp_path, quick_keys):
+    """What the arguments name."""
+    (tmp_path / "file").write_bytes(b"x")
+    passphrase = tmp_path / "passphrase"
+    passphrase.touch(mode=0o600)
+    passphrase.write_text("a long passphrase\n")
+    return {"file": tmp_path / "file", "folder": tmp_path, "passphrase": passphrase}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+async def test_a_command_prints_one_json_value(command, in_process, values, node, tmp_path):
+    """`--json` gives data that programs can read on stdout, and nothing else there."""
+    if command == "keys import":
+        await in_process(f"keys export {tmp_path}/copy.key --new-passphrase-file {values['passphrase']}", home="bob")
+    code, out, _ = await in_process(f"{command} {COMMANDS[command].format(**values)} --json")
+    assert code in (Exit.OK, Exit.ERROR if command == "doctor" else Exit.OK)
+    assert out.count("\n") == (len(out.splitlines()) if command == "logs" else 1)
+    assert all(isinstance(json.loads(line), dict) for line in out.splitlines())
+    await trio.lowlevel.checkpoint()

@@ -1,0 +1,187 @@
+"""Messages that were lost on the way come by another one, among real hosts on loopback."""
+
+import random
+
+import pytest
+import trio
+
+from flocknode.network import Topic, Verdict
+from flocknode.network.gossip import message_id
+from flocknode.network.mailbox import Mailbox
+from flocknode.network.messages import Pull, Push, Status, join_ids
+from flocknode.network.streams import frame, parse
+
+TOPIC = Topic.TRANSACTIONS
+
+
+def lose_pushes(monkeypatch: pytest.MonkeyPatch, link: object, share: float, seed: int) -> None:
+    """Make a link lose a share of the messages that are pushed on it."""
+    rng, put = random.Random(seed), link.put
+
+    def put_or_lose(topic: Topic, data: bytes) -> None:
+        if not isinstance(parse(data[4:], Push | Status | Pull, 2**21), Push) or rng.random() >= share:
+            put(topic, data)
+
+    monkeypatch.setattr(link, "put", put_or_lose)
+
+
+def heartbeat(ids: list[bytes]) -> bytes:
+    return frame(Status(b"", (), join_ids(ids), 0, None))
+
+
+async def test_what_a_link_loses_is_pulled_from_others(linked, until, monkeypatch) -> None:
+    """Every link of four nodes loses a fifth of what is pushed; nobody misses anything, nor hears it twice."""
+    nodes = await linked(4)
+    for number, link in enumerate(link for node in nodes for link in node.gossip.links.values()):
+        lose_pushes(monkeypatch, link, 0.2, seed=number)
+    payloads = [b"message %d" % number for number in range(60)]
+    for number, payload in enumerate(payloads):
+        nodes[number % 4].network.publish(TOPIC, payload)
+    await until(lambda: all(len(node.seen.messages) >= 45 for node in nodes))
+    for index, node in enumerate(nodes):
+        assert sorted(node.seen.payloads) == sorted(set(payloads) - set(payloads[index::4]))
+        assert all(info.score == 100 for info in node.network.peers.values())
+
+
+async def test_a_link_that_is_dead_to_pushes_costs_a_detour(linked, until, monkeypatch) -> None:
+    """The third node tells of the message, and delivers it."""
+    first, second, third = await linked(3)
+    lose_pushes(monkeypatch, first.gossip.links[third.peer], 1.0, seed=0)
+    first.network.publish(TOPIC, b"news")
+    await until(lambda: third.seen.messages)
+    assert second.seen.payloads == third.seen.payloads == [b"news"]
+
+
+async def test_what_overflows_an_outbox_comes_later(linked, until) -> None:
+    """A burst beyond what may wait for a peer reaches it all the same."""
+    first, second = await linked(2)
+    first.gossip.links[second.peer].outbox._max_items = 20
+    payloads = [b"%d" % number for number in range(150)]
+    for payload in payloads:
+        first.network.publish(TOPIC, payload)
+    await until(lambda: len(second.seen.messages) == len(payloads))
+    assert sorted(second.seen.payloads) == sorted(payloads)
+    assert first.network.peers[second.peer].dropped > 100
+
+
+async def test_what_overflows_an_inbox_is_asked_for_again(linked, until) -> None:
+    """While the handler is busy messages are dropped, and come again; the sender is not to blame."""
+    first, second = await linked(2)
+    second.seen.gate = trio.Event()
+    second.gossip.links[first.peer].inbox._max_items = 80
+    payloads = [b"%d" % number for number in range(100)]
+    for payload in payloads:
+        first.network.publish(TOPIC, payload)
+    await until(lambda: second.gossip.links[first.peer].inbox.dropped)
+    second.seen.gate.set()
+    await until(lambda: len(second.seen.messages) == len(payloads))
+    assert sorted(second.seen.payloads) == sorted(payloads)
+    assert second.network.peers[first.peer].score == 100
+
+
+async def test_what_was_not_judged_when_its_sender_left_is_asked_of_others(linked, until, attack) -> None:
+    """The copies that came meanwhile were taken for duplicates: they count as announcements."""
+    node, other = await linked(2)
+    attacker = await attack()
+    connection, stream = await attacker.link(node)
+    node.seen.gate = trio.Event()
+    pushes = [Push(TOPIC, b"first"), Push(TOPIC, b"second")]
+    await stream.write(b"".join(map(frame, pushes)))
+    await until(lambda: node.gossip.links[attacker.host.peer].being_judged)
+    for push in pushes:
+        other.network.publish(TOPIC, push.payload)
+    await until(lambda: node.network.peers[other.peer].duplicates == 2)
+    await connection.close()
+    await until(lambda: attacker.host.peer not in node.network.peers)
+    assert node.seen.messages == []
+    node.seen.gate.set()
+    await until(lambda: len(node.seen.messages) == 2)
+    assert {peer for peer, _, _ in node.seen.messages} == {other.peer}
+
+
+async def test_an_id_is_served_once_and_only_when_the_message_was_good(attack, linked, until) -> None:
+    """Asking again brings nothing, and neither does asking for what was not accepted."""
+    node, other = await linked(2)
+    attacker = await attack()
+    _, stream = await attacker.link(node)
+    node.network.publish(TOPIC, b"good")
+    node.seen.verdict = Verdict.IGNORE
+    other.network.publish(TOPIC, b"ignored")
+    await until(lambda: node.seen.messages)
+    ids = [message_id(TOPIC, b"good"), message_id(TOPIC, b"ignored"), bytes(16)]
+    await stream.write(2 * frame(Pull(join_ids(ids))))
+    await until(lambda: node.network.peers[attacker.host.peer].messages_received == 2)
+    node.network.send(attacker.host.peer, TOPIC, b"the end")
+    pushed = []
+    with trio.fail_after(5):
+        while b"the end" not in (body := await stream.read_frame(10_000)):
+            pushed.append(body)
+    assert sum(b"good" in body for body in pushed) == 2, "once pushed and once on demand"
+    assert not any(b"ignored" in body for body in pushed)
+
+
+async def test_ids_that_are_announced_and_never_delivered_cost_points(attack, start, until, monkeypatch) -> None:
+    """A liar is asked, and scored when nothing comes."""
+    monkeypatch.setattr("flocknode.network.spread.DEBT_S", 0.5)
+    node, attacker = await start(1), await attack()
+    _, stream = await attacker.link(node)
+    await stream.write(heartbeat([bytes([number]) * 16 for number in range(50)]))
+    asked = (await stream.read_record(Status | Pull, 10_000), await stream.read_record(Status | Pull, 10_000))
+    assert any(isinstance(message, Pull) and len(message.ids) == 50 * 16 for message in asked)
+    await until(lambda: node.network.peers[attacker.host.peer].score < 100)
+    assert node.network.peers[attacker.host.peer].score >= 80, "all of it is one fault"
+
+
+async def test_more_ids_than_a_peer_may_send_are_not_looked_at(attack, start, until) -> None:
+    """The flood is counted as dropped, and what is remembered of it is bounded."""
+    node, attacker = await start(1), await attack()
+    _, stream = await attacker.link(node)
+    for batch in range(12):
+        await stream.write(heartbeat([(1024 * batch + number).to_bytes(16, "big") for number in range(1024)]))
+    await until(lambda: node.network.peers[attacker.host.peer].dropped > 1000)
+
+
+async def test_a_flood_of_messages_is_read_at_the_rate(attack, linked, until, monkeypatch) -> None:
+    """A flooder waits; the others' messages pass meanwhile."""
+    monkeypatch.setattr("flocknode.network.budgets.MESSAGES_PER_S", 50)
+    monkeypatch.setattr("flocknode.network.budgets.BURST_MESSAGES", 10)
+    attacker = await attack()
+    node, other = await linked(2)
+    _, stream = await attacker.link(node)
+    started = trio.current_time()
+    await stream.write(b"".join(frame(Push(TOPIC, b"flood %d" % number)) for number in range(60)))
+    other.network.publish(TOPIC, b"ping")
+    await until(lambda: b"ping" in node.seen.payloads)
+    assert trio.current_time() - started < 0.5
+    await until(lambda: len(node.seen.messages) == 61)
+    assert trio.current_time() - started > 0.8
+
+
+async def test_a_budget_outlasts_the_link(attack, start, until) -> None:
+    """Hanging up and coming again is no way to have more."""
+    node, attacker = await start(1), await attack()
+    connection, _ = await attacker.link(node)
+    budgets = node.gossip.links[attacker.host.peer].budgets
+    await connection.close()
+    await until(lambda: not node.network.peers)
+    await attacker.link(node)
+    assert node.gossip.links[attacker.host.peer].budgets is budgets
+
+
+async def test_the_round_trip_is_measured_by_heartbeats(linked, until) -> None:
+    """Both sides know it after two of them, and the bytes that went to and fro."""
+    first, second = await linked(2)
+    await until(lambda: first.network.peers[second.peer].latency_us and second.network.peers[first.peer].latency_us)
+    info = first.network.peers[second.peer]
+    assert 0 < info.latency_us < 1_000_000
+    assert info.bytes_sent > 0 < info.bytes_received
+    assert info.messages_sent > 0 < info.messages_received
+
+
+def test_a_mailbox_tells_what_it_dropped() -> None:
+    """So that it can be asked for again."""
+    box: Mailbox[str] = Mailbox(max_items=1)
+    assert box.put(TOPIC, "old", 1) == []
+    assert box.put(TOPIC, "new", 1) == ["old"]
+    assert box.clear() == ["new"]
+    assert len(box) == 0

@@ -1,0 +1,105 @@
+"""What the network learns from the log."""
+
+import pytest
+
+from flocknode.surroundings import ChainSurroundings, scan_task_blobs
+from protocol.crypto import public_key
+from protocol.rules.arena.records import get_task, scan_submissions
+from protocol.rules.voters import get_voters
+from tests.arena_play import Play
+
+
+@pytest.fixture
+def play() -> Play:
+    return Play()
+
+
+def datasets(play: Play):
+    spec = play.record.spec
+    return {spec.dataset_a.blob, spec.dataset_b.blob}
+
+
+def submissions(play: Play, epoch: int):
+    return {submission.blob for _, submission in scan_submissions(play.ledger.state, play.task, epoch)}
+
+
+def test_datasets_matter_from_the_beginning_and_anybody_may_offer_them(play: Play) -> None:
+    """Also while the task is open for joining, when there is no epoch."""
+    found = scan_task_blobs(play.ledger.state, play.creator.address)
+    assert found.named == found.offered == datasets(play)
+
+
+def test_who_might_be_the_author_offers_no_submission(play: Play) -> None:
+    """A trainer with a seat holds none but its own; a validator offers what it fetched."""
+    play.begin().submit()
+    entered = submissions(play, 0)
+    assert len(entered) == 3
+    trainer = scan_task_blobs(play.ledger.state, play.trainers[0].address)
+    validator = scan_task_blobs(play.ledger.state, play.validators[0].address)
+    assert trainer.named == validator.named == validator.offered == datasets(play) | entered
+    assert trainer.offered == datasets(play)
+
+
+def test_what_the_last_epoch_needed_is_let_go_after_the_next_and_all_of_it_with_the_task(play: Play) -> None:
+    """So that a long task does not fill the disk."""
+    play = Play(epochs=3)
+    play.begin()
+    for _ in range(2):
+        play.run_epoch()
+    play.submit()
+    found = scan_task_blobs(play.ledger.state, play.creator.address)
+    assert found.named == datasets(play) | submissions(play, 1) | submissions(play, 2)
+    play.open().commit().reveal().claim()
+    assert scan_task_blobs(play.ledger.state, play.creator.address).named == frozenset()
+    assert get_task(play.ledger.state, play.task)
+
+
+class FixedChain:
+    """The part of a chain that is asked."""
+
+    def __init__(self, play: Play) -> None:
+        self.play = play
+        self.reads = 0
+
+    @property
+    def head(self):
+        return self.play.ledger.before.head
+
+    @property
+    def replicas(self):
+        return get_voters(self.play.ledger.state).current
+
+    @property
+    def view(self):
+        self.reads += 1
+        return self.play.ledger.state
+
+
+def test_a_replica_pins_the_others_and_a_follower_nobody(play: Play, tmp_path) -> None:
+    """Slots are kept for all of them by everybody."""
+    chain = FixedChain(play)
+    seeds = [person.consensus_seed for person in play.ledger.people]
+    keys = {replica.key for replica in chain.replicas.replicas}
+
+    def make(seed: bytes) -> ChainSurroundings:
+        return ChainSurroundings(
+            chain, consensus_seed=seed, account=play.creator.address, memory_file=tmp_path / "peers.json"
+        )
+
+    replica, follower = make(seeds[0]), make(b"f" * 32)
+    assert set(replica.bonded_keys()) == set(follower.bonded_keys()) == keys
+    assert set(replica.pinned_keys()) == keys - {public_key(seeds[0])}
+    assert not follower.pinned_keys()
+
+
+def test_the_state_is_read_once_for_each_height(play: Play, tmp_path) -> None:
+    """Announcements of strangers cost no scan."""
+    chain = FixedChain(play)
+    found = ChainSurroundings(
+        chain, consensus_seed=b"f" * 32, account=play.creator.address, memory_file=tmp_path / "peers.json"
+    )
+    assert found.known_blobs() == found.offered_blobs() == found.known_blobs() == datasets(play)
+    assert chain.reads == 1
+    play.ledger.block()
+    found.known_blobs()
+    assert chain.reads == 2
