@@ -1,4 +1,4 @@
-"""Keeps the blobs of a home within their quota: what tasks in progress need stays, of the rest the oldest goes first."""
+"""Keeps the blobs of a home within their quota: what running tasks need stays, of the rest the oldest goes first."""
 
 from collections.abc import Callable, Collection
 from typing import Protocol

@@ -14,6 +14,7 @@ from flocknode.network.exchange import ask_contacts
 from flocknode.network.gossip import Gossip
 from flocknode.network.greeting import SECOND_LINK
 from flocknode.network.host import Host
+from flocknode.network.links import Link
 from flocknode.network.messages import PeerId
 
 # A lost peer is dialled again after a short while that doubles up to a longer one; a second on loopback costs nothing.
@@ -27,8 +28,8 @@ MAX_ATTEMPTS = 4
 EXPLORE_S = 1.0
 # A replica keeps links to so many others.
 MAX_PINNED = 24
-# How often to ask a peer for others while links are wanted.
-ASK_S = 60.0
+# While links are wanted, a peer is asked for others; as long as that brings nothing new, more and more rarely.
+MAX_ASK_S = 120.0
 # How long somebody waits for a link to a peer that is not linked.
 LINK_S = 5.0
 
@@ -62,7 +63,8 @@ class Dialer:
         self._rng = rng
         self._nursery: trio.Nursery | None = None
         self._dialling: set[PeerId] = set()
-        self._asked_at: dict[PeerId, float] = {}
+        self._ask_pause_s = EXPLORE_S
+        self._ask_at = float("-inf")
 
     async def run(self) -> None:
         """Keep links until cancelled."""
@@ -158,22 +160,18 @@ class Dialer:
         return REDIAL_S
 
     def _ask_one(self, now: float) -> None:
-        """Ask a peer for others that was not asked lately."""
-        links = self._gossip.links
-        self._asked_at = {peer: at for peer, at in self._asked_at.items() if peer in links and now - at < ASK_S}
-        unasked = [peer for peer in links if peer not in self._asked_at]
-        if unasked:
-            peer = self._rng.choice(unasked)
-            self._asked_at[peer] = now
+        """Ask one of the linked peers for others, unless that was done lately."""
+        if self._gossip.links and now >= self._ask_at:
             assert self._nursery is not None, "the dialer runs"
-            self._nursery.start_soon(self._ask, peer)
+            self._ask_at = now + self._ask_pause_s
+            self._nursery.start_soon(self._ask, self._rng.choice(list(self._gossip.links.values())))
 
-    async def _ask(self, peer: PeerId) -> None:
-        link = self._gossip.links.get(peer)
-        if link is None:
-            return
+    async def _ask(self, link: Link) -> None:
+        known = len(self._book)
         try:
-            await ask_contacts(link.connection, self._chain, self._book)
+            await ask_contacts(link.connection, self._chain, self._book, own_peer=self._host.peer)
         except Misbehaviour as fault:
-            self._conduct.blame(peer, fault)
+            self._conduct.blame(link.peer, fault)
             await link.connection.close()
+        self._ask_pause_s = EXPLORE_S if len(self._book) > known else min(2 * self._ask_pause_s, MAX_ASK_S)
+        self._ask_at = trio.current_time() + self._ask_pause_s

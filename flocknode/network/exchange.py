@@ -14,6 +14,7 @@ from flocknode.errors import UsageError
 from flocknode.network.addresses import AddressBook, parse_address
 from flocknode.network.errors import Misbehaviour, PeerUnreachable, StreamLost
 from flocknode.network.host import Connection
+from flocknode.network.messages import PeerId
 from flocknode.network.streams import MALFORMED_POINTS, Stream, frame
 from flocknode.network.vouchers import Voucher, verify_voucher
 from protocol.errors import InvalidSignature
@@ -54,7 +55,7 @@ async def serve_contacts(stream: Stream, book: AddressBook, rng: random.Random) 
         await stream.write(frame(ContactsTold(contacts)))
 
 
-async def ask_contacts(connection: Connection, chain: bytes, book: AddressBook) -> None:
+async def ask_contacts(connection: Connection, chain: bytes, book: AddressBook, *, own_peer: PeerId) -> None:
     """Ask a peer for others and note them in the book. Raises `Misbehaviour`; a peer that does not answer is let be."""
     try:
         async with connection.stream(PROTOCOL) as stream:
@@ -65,10 +66,10 @@ async def ask_contacts(connection: Connection, chain: bytes, book: AddressBook) 
         log.debug("no peers told", peer=connection.peer, error=repr(error))
         return
     for contact in answer.contacts:
-        _learn(contact, connection, chain, book)
+        _learn(contact, chain, book, source=connection.peer, own_peer=own_peer)
 
 
-def _learn(contact: Contact, connection: Connection, chain: bytes, book: AddressBook) -> None:
+def _learn(contact: Contact, chain: bytes, book: AddressBook, *, source: PeerId, own_peer: PeerId) -> None:
     try:
         address = parse_address(contact.address)
         if contact.voucher is not None:
@@ -76,5 +77,5 @@ def _learn(contact: Contact, connection: Connection, chain: bytes, book: Address
     except (UsageError, InvalidSignature) as error:
         raise Misbehaviour(f"told of a peer that cannot be: {error}", points=MALFORMED_POINTS) from error
     # What a peer says of itself stands in its hello.
-    if address.peer != connection.peer:
-        book.learn(address, source=connection.peer, voucher=contact.voucher)
+    if address.peer not in (source, own_peer):
+        book.learn(address, source=source, voucher=contact.voucher)

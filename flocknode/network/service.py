@@ -109,13 +109,13 @@ class Network:
         around = surroundings or Surroundings()
         self._listen_port = listen_port
         self._may_move = may_move
-        self._blocks = blocks
         self._rng = random.Random()
         self._conduct = Conduct()
         self._book = AddressBook()
         self._memory = PeerMemory(
             around.memory_file, chain=chain, book=self._book, conduct=self._conduct, wall_clock=wall_clock
         )
+        self._block_server = sync.BlockServer(blocks)
         self._blob_server = BlobServer(blobs)
         self._blob_fetcher = BlobFetcher(blobs, self._conduct)
         self._providers = Providers(chain, is_of_use=lambda blob: blob in around.known_blobs(), wall_clock=wall_clock)
@@ -257,7 +257,7 @@ class Network:
 
     async def _serve_blocks(self, connection: Connection, stream: Stream) -> None:
         if connection.admitted.is_set():
-            await sync.serve_blocks(stream, self._blocks)
+            await self._block_server.serve(connection.peer, stream)
 
     async def _serve_contacts(self, connection: Connection, stream: Stream) -> None:
         if connection.admitted.is_set():

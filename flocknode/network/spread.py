@@ -106,7 +106,8 @@ class Spread:
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
         self._peers: dict[PeerId, Neighbour] = {}
-        self._eager: set[PeerId] = set()
+        # A dict for its order: whom chance picks must not hang on how a process hashes.
+        self._eager: dict[PeerId, None] = {}
         self._seen = Seen()
         # Who is known to hold a message that came in and is not judged yet.
         self._arrived: dict[MessageId, set[PeerId]] = {}
@@ -125,7 +126,7 @@ class Spread:
     def leave(self, peer: PeerId) -> None:
         """Let a peer go; what it holds may be gone, and what it owes is asked of others."""
         del self._peers[peer]
-        self._eager.discard(peer)
+        self._eager.pop(peer, None)
         self._fill_eager()
         for held in self._held.values():
             held.holders.discard(peer)
@@ -142,12 +143,12 @@ class Spread:
         while self._held and next(iter(self._held.values())).beat <= self._beat - HELD_BEATS:
             self._drop_oldest()
         if self._beat % ROTATION_BEATS == 0 and len(self._peers) > MAX_EAGER_ALL:
-            self._eager.discard(self._rng.choice(sorted(self._eager)))
+            del self._eager[self._rng.choice(list(self._eager))]
             self._fill_eager()
 
     def _fill_eager(self) -> None:
         others = [peer for peer in self._peers if peer not in self._eager]
-        self._eager.update(self._rng.sample(others, min(len(others), max(0, EAGER - len(self._eager)))))
+        self._eager |= dict.fromkeys(self._rng.sample(others, min(len(others), EAGER - len(self._eager))))
 
     # --- messages ----------------------------------------------------------------------------------------------------
 
@@ -171,7 +172,7 @@ class Spread:
     def lose(self, message: MessageId, now: float) -> None:
         """Note that a message that arrived will not be judged: it is new again, and asked of those who have it."""
         self._seen.forget(message)
-        for source in self._arrived.pop(message, set()):
+        for source in sorted(self._arrived.pop(message, set())):
             if source in self._peers:
                 self.hear(source, [message], now)
 

@@ -1,5 +1,6 @@
 """Blocks with their commits by range, for a peer that catches up. Verifying them is the receiver's replica's affair."""
 
+from collections import Counter
 from typing import Annotated
 
 import trio
@@ -7,7 +8,7 @@ from msgspec import Meta
 
 from flocknode.network.errors import Misbehaviour, PeerUnreachable, StreamLost
 from flocknode.network.host import Connection
-from flocknode.network.messages import BlockSource
+from flocknode.network.messages import BlockSource, PeerId
 from flocknode.network.streams import Stream, frame
 from protocol.types import Height, Record
 
@@ -17,6 +18,7 @@ MAX_PAIRS = 256
 ENOUGH_BYTES = 4 * 1024 * 1024
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
 MAX_REQUEST_BYTES = 64
+MAX_STREAMS_PER_PEER = 4
 ANSWER_S = 15.0
 IDLE_S = 30.0
 WRONG_ANSWER_POINTS = 50
@@ -35,15 +37,33 @@ class Pairs(Record):
     pairs: Annotated[tuple[bytes, ...], Meta(max_length=MAX_PAIRS)]
 
 
-async def serve_blocks(stream: Stream, source: BlockSource) -> None:
-    """Answer a peer's requests until it closes the stream. Raises `StreamLost` then, and `Misbehaviour`."""
-    while True:
-        with trio.move_on_after(IDLE_S) as scope:
-            request = await stream.read_record(RangeRequest, MAX_REQUEST_BYTES)
-        if scope.cancelled_caught:
+class BlockServer:
+    """Serves the log of this node, to each peer on few streams at a time: an answer holds megabytes."""
+
+    def __init__(self, source: BlockSource) -> None:
+        self._source = source
+        self._streams: Counter[PeerId] = Counter()
+
+    async def serve(self, peer: PeerId, stream: Stream) -> None:
+        """Answer a peer's requests until it closes the stream; a stream too many ends at once.
+
+        Raises `StreamLost` when the peer closes it, and `Misbehaviour`.
+        """
+        if self._streams[peer] >= MAX_STREAMS_PER_PEER:
             return
-        pairs = await trio.to_thread.run_sync(_load, source, request)
-        await stream.write(frame(Pairs(pairs)))
+        self._streams[peer] += 1
+        try:
+            while True:
+                with trio.move_on_after(IDLE_S) as scope:
+                    request = await stream.read_record(RangeRequest, MAX_REQUEST_BYTES)
+                if scope.cancelled_caught:
+                    return
+                pairs = await trio.to_thread.run_sync(_load, self._source, request)
+                await stream.write(frame(Pairs(pairs)))
+        finally:
+            self._streams[peer] -= 1
+            if not self._streams[peer]:
+                del self._streams[peer]
 
 
 async def fetch_blocks(connection: Connection, first_height: int, count: int) -> list[bytes]:

@@ -108,7 +108,7 @@ class Engine:
         for effect in interrupted:
             if self._is_undone(effect):
                 await self._take_all(await self._perform(effect))
-        # Not in between: a block that was built and not proposed yet is named by nothing but the effect that proposes it.
+        # Not in between: a block that was built and not proposed is named by nothing but the effect that proposes it.
         self._prune_blocks()
 
     def _is_undone(self, effect: events.Effect) -> bool:
@@ -140,7 +140,7 @@ class Engine:
         await self.feed(event)
 
     async def _begin_journal_anew(self) -> None:
-        """Let go of what no restart needs any more. Nothing is asked of the core in between, so its state says it all."""
+        """Let go of what no restart needs any more. All that the core asked for is done, so its state says it all."""
         kept, height = self.core.get_kept(), self.core.state.height
         blocks = [held for held in self.blocks.values() if held.height == height]
         await self._offload(self._journal.rotate, self.core.state, kept, blocks)

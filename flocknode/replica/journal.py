@@ -160,7 +160,7 @@ class Journal:
         return self._log.size_bytes > max(ROTATE_BYTES, 2 * self._size_begun_bytes)
 
     def rotate(self, state: State, kept: Sequence[LoggedInput], blocks: Iterable[HeldBlock]) -> None:
-        """Begin anew: with what was forgotten, what was signed last, the core's state, what it keeps of its height, and the blocks."""
+        """Begin anew: with what was forgotten and signed, the core's state, what it keeps, and the blocks of that."""
         entries: list[Entry] = [self.forgotten] if self.forgotten is not None else []
         entries += [Signed(self.last_signed)] if self.last_signed is not None else []
         self._held = set()

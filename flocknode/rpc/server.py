@@ -191,6 +191,7 @@ class Connection:
         except StorageError as error:
             log.error("the past of a subscription cannot be read", reason=str(error))
             self._scope.cancel()
+            return
         if self._subscribers.pop(number, None) is not None:
             await self._send(_encode_notification(number, sequence, "lagged", {}))
 

@@ -90,8 +90,7 @@ class Core:
         Bounded by the rounds that passed, however much came in: a replica's later rounds replace each other.
         """
         votes = [VoteReceived(vote) for vote in self.votes.all_votes()]
-        wanted, verdicts = set(self.proposals.block_ids()), self.proposals.verdicts
-        checked = [BlockChecked(self.state.height, key, verdicts[key]) for key in verdicts if key in wanted]
+        checked = [BlockChecked(self.state.height, *verdict) for verdict in self.proposals.verdicts.items()]
         return [*votes, *self.proposals.all_received(), *checked]
 
     def restore(self, state: State, kept: Iterable[Input]) -> list[Effect]:
@@ -106,7 +105,7 @@ class Core:
                 case ProposalReceived():
                     self.proposals.add(event, current_round=state.round)
                 case BlockChecked(_, block_id, is_valid):
-                    self.proposals.verdicts[block_id] = is_valid
+                    self.proposals.judge(block_id, is_valid)
         return [*machine.get_timeouts(state)]
 
     def proposer(self, round: int) -> bytes:
@@ -183,7 +182,7 @@ class Core:
             case VoteReceived(vote) if vote.height == height:
                 return self._add_vote(vote)
             case BlockChecked(of, block_id, is_valid) if of == height:
-                self.proposals.verdicts[block_id] = is_valid
+                self.proposals.judge(block_id, is_valid)
             case BlockBuilt(of, round, block_id) if of == height:
                 return self._apply(machine.OwnBlock(round, block_id))
             case TimeoutExpired(kind, of, round) if of == height:

@@ -179,8 +179,8 @@ def get_timeouts(state: State) -> list[ScheduleTimeout]:
     return [ScheduleTimeout(kind, state.height, state.round) for kind, runs in is_running.items() if runs]
 
 
-def _start_round(state: State, round: int, is_proposer: bool) -> Outcome:
-    """L11. The proposer, too, waits no longer than the timeout: building a block can fail."""
+def _start_round(state: State, round: int, is_proposer: bool) -> Outcome:  # L11
+    """The proposer, too, waits no longer than the timeout: building a block can fail."""
     started = _change(
         state,
         round=round,  # L12

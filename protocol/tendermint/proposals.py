@@ -53,6 +53,12 @@ class Proposals:
             self._rounds[old] = [p for p in self._rounds[old] if self._has_quorum(old, p.proposal.block_id)]
             if not self._rounds[old]:
                 del self._rounds[old]
+        self._forget_verdicts()
+
+    def judge(self, block_id: bytes, is_valid: bool) -> None:
+        """Remember whether the block of a kept proposal is valid."""
+        if block_id in self.block_ids():
+            self.verdicts[block_id] = is_valid
 
     def all_received(self) -> list[ProposalReceived]:
         """Return every kept proposal in the order of arrival within its round."""
@@ -69,5 +75,10 @@ class Proposals:
             return False
         if known is not None and known < round:
             self._rounds.pop(known, None)
+            self._forget_verdicts()
         self._later[replica] = round
         return True
+
+    def _forget_verdicts(self) -> None:
+        held = set(self.block_ids())
+        self.verdicts = {block_id: is_valid for block_id, is_valid in self.verdicts.items() if block_id in held}

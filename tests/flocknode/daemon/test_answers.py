@@ -125,10 +125,11 @@ async def test_steps_of_rounds_and_comings_and_goings_are_told(daemon, make_daem
             passphrase=None,
         )
         rounds = await client.subscribe(["rounds"], from_height=1)
-        steps = set()
+        await client.call("tx.transfer", Outcome, to=BOB, amount_units=1)
+        heights = []
         with trio.fail_after(30):
-            while not {"propose", "prevote", "precommit"} & steps:
-                steps.add((await rounds.receive()).event["step"])
+            while 2 not in heights:
+                heights.append((await rounds.receive()).event["height"])
             peers = await client.subscribe(["peers"])
             await trio.to_thread.run_sync(follower.start)
             try:

@@ -197,8 +197,8 @@ async def test_streams_of_one_connection_are_bounded(pair, attack, still_works) 
     attacker = await attack()
     connection, _ = await attacker.link(pair[0])
     for _ in range(MAX_STREAMS_PER_CONNECTION - 1):
-        await connection.open_stream(sync.PROTOCOL)
-    with pytest.raises(PeerUnreachable, match="no /flock/sync/1 stream"):
-        await connection.open_stream(sync.PROTOCOL)
+        await connection.open_stream(blobs.PROTOCOL)
+    with pytest.raises(PeerUnreachable, match="no /flock/blob/1 stream"):
+        await connection.open_stream(blobs.PROTOCOL)
     pair[0].seen.events.pop()
     await still_works()

@@ -60,7 +60,7 @@ async def test_a_damaged_file_begins_anew_and_says_so(tmp_path: Path, text: str)
 async def test_one_wrong_address_costs_only_itself(tmp_path: Path) -> None:
     """The others are kept: neither what is no address nor another peer's voucher does harm."""
     wrong = encode(make_voucher(b"s" * 32, b"c" * 32, "another")).hex()
-    addresses = [("/ip4/x", None), (str(ADDRESS), wrong), (str(ADDRESS), "zz"), (str(ADDRESS), None)]
+    addresses = [("/ip4/x", None), (str(ADDRESS), None), (str(ADDRESS), wrong), (str(ADDRESS), "zz")]
     kept = [{"address": address, "voucher": voucher} for address, voucher in addresses]
     (tmp_path / "peers.json").write_text(json.dumps({"version": 1, "addresses": kept, "refusals": []}))
     memory, book, _ = make(tmp_path / "peers.json", now_ms=0)

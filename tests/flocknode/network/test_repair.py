@@ -132,13 +132,17 @@ async def test_ids_that_are_announced_and_never_delivered_cost_points(attack, st
     assert node.network.peers[attacker.host.peer].score >= 80, "all of it is one fault"
 
 
-async def test_more_ids_than_a_peer_may_send_are_not_looked_at(attack, start, until) -> None:
-    """The flood is counted as dropped, and what is remembered of it is bounded."""
+async def test_more_ids_than_a_peer_may_send_are_not_looked_at(attack, start, until, monkeypatch) -> None:
+    """The rest of the flood is counted as dropped."""
+    monkeypatch.setattr("flocknode.network.budgets.BURST_IDS", 1000)
+    monkeypatch.setattr("flocknode.network.budgets.IDS_PER_S", 1)
+    monkeypatch.setattr("flocknode.network.spread.GRACE_S", 60)
     node, attacker = await start(1), await attack()
     _, stream = await attacker.link(node)
-    for batch in range(12):
+    for batch in range(3):
         await stream.write(heartbeat([(1024 * batch + number).to_bytes(16, "big") for number in range(1024)]))
-    await until(lambda: node.network.peers[attacker.host.peer].dropped > 1000)
+    await until(lambda: node.network.peers[attacker.host.peer].dropped > 2000)
+    assert len(node.gossip._spread._wanted) < 1100
 
 
 async def test_a_flood_of_messages_is_read_at_the_rate(attack, linked, until, monkeypatch) -> None:

@@ -3,6 +3,7 @@
 import pytest
 
 from flocknode.network import PeerUnreachable, sync
+from flocknode.network.errors import StreamLost
 from flocknode.network.streams import frame
 
 
@@ -31,11 +32,11 @@ async def test_a_peer_that_is_gone_or_does_not_answer_is_named(linked, start, un
     with pytest.raises(PeerUnreachable, match="nobody is not connected"):
         await asker.network.fetch_blocks("nobody", 1, 1)
 
-    async def silent(stream, blocks) -> None:
+    async def silent(self, peer, stream) -> None:
         await stream.read_frame(1000)
         await stream.read_frame(1000)
 
-    monkeypatch.setattr("flocknode.network.sync.serve_blocks", silent)
+    monkeypatch.setattr("flocknode.network.sync.BlockServer.serve", silent)
     with pytest.raises(PeerUnreachable, match="sent no blocks"):
         await asker.network.fetch_blocks(source.peer, 1, 1)
     assert source.peer in asker.network.peers, "slow is not hostile"
@@ -44,12 +45,29 @@ async def test_a_peer_that_is_gone_or_does_not_answer_is_named(linked, start, un
 async def test_an_answer_to_another_question_costs_the_link(linked, monkeypatch) -> None:
     """More blocks than were asked for are no honest mistake."""
 
-    async def generous(stream, blocks) -> None:
+    async def generous(self, peer, stream) -> None:
         await stream.read_frame(1000)
         await stream.write(frame(sync.Pairs((b"a", b"b", b"c"))))
 
     asker, source = await linked(2)
-    monkeypatch.setattr("flocknode.network.sync.serve_blocks", generous)
+    monkeypatch.setattr("flocknode.network.sync.BlockServer.serve", generous)
     with pytest.raises(PeerUnreachable, match="3 blocks instead of 2"):
         await asker.network.fetch_blocks(source.peer, 1, 2)
     assert asker.conduct.points(source.peer) > 0
+
+
+async def test_a_peer_asks_on_a_bounded_number_of_streams(attack, start) -> None:
+    """Answers hold megabytes; the streams beyond end, and the others go on."""
+    node, attacker = await start(1), await attack()
+    node.seen.pairs = {1: b"pair"}
+    connection, _ = await attacker.link(node)
+    question = frame(sync.RangeRequest(1, 1))
+    streams = [await connection.open_stream(sync.PROTOCOL) for _ in range(sync.MAX_STREAMS_PER_PEER)]
+    for stream in streams:
+        await stream.write(question)
+        assert (await stream.read_record(sync.Pairs, 100)).pairs == (b"pair",)
+    surplus = await connection.open_stream(sync.PROTOCOL)
+    with pytest.raises(StreamLost):
+        await surplus.read_frame(100)
+    await streams[0].write(question)
+    assert (await streams[0].read_record(sync.Pairs, 100)).pairs == (b"pair",)

@@ -180,7 +180,7 @@ async def test_a_restored_backup_signs_nothing_until_its_height_commits(open_wor
 
 
 async def test_a_restored_backup_without_peers_waits_for_one(open_world, autojump_clock) -> None:
-    """Nobody answers for long: it signs nothing meanwhile, says why, and hears of its newest vote from the first peer."""
+    """Nobody answers for long: it signs nothing meanwhile, and hears of its newest vote from the first peer."""
     async with open_world() as world:
         await world.start()
         await world.wait_for_height(2)
@@ -302,10 +302,8 @@ async def test_a_reader_of_commits_waits_for_the_next_and_misses_none(open_world
         await world.start()
         replica = world.nodes[0].replica
         await world.wait_for_height(4)
-        pairs = []
         with trio.fail_after(60):
-            for height in range(1, 8):
-                pairs.append(await replica.read_commit(height))
+            pairs = [await replica.read_commit(height) for height in range(1, 8)]
         assert pairs == [world.nodes[0].chain.pairs[height] for height in range(1, 8)]
 
 
@@ -318,19 +316,6 @@ async def test_an_equivocating_replica_is_kept_as_evidence(open_world, autojump_
         await world.start()
         await world.wait_for_height(8, within_s=200)
         assert any(node.replica._engine.evidence for node in world.nodes[1:4])
-
-
-async def test_the_log_is_begun_anew_when_it_is_long(open_world, autojump_clock, monkeypatch) -> None:
-    """Rotation at a height's end keeps what was signed last, and a restart goes on from it."""
-    monkeypatch.setattr("flocknode.replica.journal.ROTATE_BYTES", 2_000)
-    async with open_world() as world:
-        await world.start()
-        await world.wait_for_height(6)
-        node = world.nodes[0]
-        assert node.log.size_bytes < 20_000
-        node.kill(cut_power=True)
-        await node.start()
-        await world.wait_for_height(9)
 
 
 async def test_what_was_left_undone_is_done_after_a_crash(open_world, autojump_clock) -> None:

@@ -74,6 +74,25 @@ def blocks(served, monkeypatch):
     return blocks
 
 
+@pytest.fixture
+def without_threads(monkeypatch):
+    """Read the past on the loop, so that a task that reads is no blocked one."""
+
+    async def at_once(call, *arguments):
+        await trio.lowlevel.checkpoint()
+        return call(*arguments)
+
+    monkeypatch.setattr(trio.to_thread, "run_sync", at_once)
+
+
+@pytest.fixture
+def gone(served, monkeypatch):
+    """An event that is set once a subscription has ended."""
+    gone, unsubscribe = trio.Event(), served.hub.unsubscribe
+    monkeypatch.setattr(served.hub, "unsubscribe", lambda subscriber: (unsubscribe(subscriber), gone.set()))
+    return gone
+
+
 async def heights_of(channel, count):
     """Return the heights of the next events."""
     return [(await channel.receive()).event["height"] for _ in range(count)]
@@ -124,14 +143,8 @@ async def test_whatever_the_timing_nothing_is_missed_or_repeated(served, blocks)
         assert await heights_of(channel, 196) == list(range(5, 201)), f"seed {SEED}"
 
 
-async def test_going_over_to_the_present_loses_nothing(blocks, monkeypatch):
+async def test_going_over_to_the_present_loses_nothing(blocks, without_threads):
     """The moment between past and present is tried in many orders of the tasks: no block is ever missing."""
-
-    async def at_once(call, *arguments):
-        await trio.lowlevel.checkpoint()
-        return call(*arguments)
-
-    monkeypatch.setattr(trio.to_thread, "run_sync", at_once)
     rng = random.Random(SEED)
 
     async def produce():
@@ -171,7 +184,7 @@ async def test_several_topics_resume_together(served, blocks):
         assert (await channel.receive()).event["text"] == "t5"
 
 
-async def test_what_is_forgotten_is_told_with_where_the_past_begins(served, blocks, monkeypatch):
+async def test_what_is_forgotten_is_told_with_where_the_past_begins(served, blocks, gone, monkeypatch):
     """A height before what is remembered is an error of its own that carries the first height that is there."""
     monkeypatch.setattr(history, "MAX_REMEMBERED", 3)
     for height in (1, 2, 2, 3, 3):
@@ -183,11 +196,11 @@ async def test_what_is_forgotten_is_told_with_where_the_past_begins(served, bloc
         assert caught.value.data == {"have": 3, "need": 2}
         channel = await client.subscribe(["tasks"], from_height=3)
         assert await heights_of(channel, 2) == [3, 3]
-    await trio.testing.wait_all_tasks_blocked()
+    await gone.wait()
     assert served.hub._subscribers == []
 
 
-async def test_a_long_past_does_not_count_as_lag(served, blocks, monkeypatch):
+async def test_a_long_past_does_not_count_as_lag(served, blocks, without_threads, monkeypatch):
     """A reader of the past is waited for; only what happens afterwards may pile up no further than the bound."""
     monkeypatch.setattr(events, "MAX_WAITING_EVENTS", 3)
     for _ in range(100):
@@ -207,10 +220,8 @@ async def test_a_long_past_does_not_count_as_lag(served, blocks, monkeypatch):
     assert len(topics) < 20
 
 
-async def test_a_subscriber_that_leaves_in_the_past_leaves_nothing(served, blocks, monkeypatch):
+async def test_a_subscriber_that_leaves_in_the_past_leaves_nothing(served, blocks, gone):
     """Closing the connection while the past is read ends the subscription and its reading."""
-    gone, unsubscribe = trio.Event(), served.hub.unsubscribe
-    monkeypatch.setattr(served.hub, "unsubscribe", lambda subscriber: (unsubscribe(subscriber), gone.set()))
     for _ in range(5_000):
         blocks.commit()
     async with open_client(served.home) as client:
