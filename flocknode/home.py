@@ -1,7 +1,7 @@
 """The home folder of one node: where everything lies, and which socket leads to its daemon.
 
-Layout: `config.toml`, `genesis.json`, `keys/`, `data/` (LevelDB, write-ahead log), `blobs/`, `logs/flocknode.jsonl`,
-`flocknode.sock`, and `rpc.path` when the socket had to go elsewhere.
+Layout: `config.toml`, `genesis.json`, `keys/`, `data/` (LevelDB, write-ahead log, known peers), `blobs/`,
+`logs/flocknode.jsonl`, `flocknode.sock`, and `rpc.path` when the socket had to go elsewhere.
 """
 
 import hashlib

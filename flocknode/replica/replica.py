@@ -200,6 +200,9 @@ class Replica:
                     await self._engine.feed(item)
         if self._is_height_due():
             await self._engine.feed(events.HeightStarted(self._engine.core.state.height))
+            if self._engine.core.state.step == Step.WAITING:
+                # Who decides alone is at the next height already, and no message of others will wake it.
+                self._intake.put(Woken())
         self._catch_up.request(nursery, self._chain.head.height)
         self._tell_of_standstill()
         await self._engine.flush()

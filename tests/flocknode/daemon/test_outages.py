@@ -16,8 +16,11 @@ from flocknode.config import make_config, save_config
 from flocknode.founding import create_home, make_genesis, save_document
 from flocknode.home import Home
 from flocknode.keystore import load_public_keys
+from flocknode.replica.journal import Entry, Signed
 from flocknode.rpc.client import open_client
 from flocknode.rpc.records import NodeStatus
+from protocol.codec import decode
+from storage.wal import read_records
 
 NAMES = ("ada", "bea", "cleo", "dora")
 WAIT_S = 90
@@ -44,7 +47,6 @@ class Flock:
             others = tuple(address for other, address in addresses.items() if other != name)
             save_config(home, make_config(name=name, port=ports[name], bootstrap=others))
         self.homes = homes
-        self.keys = {name: load_public_keys(home).consensus for name, home in homes.items()}
         self.daemons = {name: Daemon(name, home, folder / f"{name}.out") for name, home in homes.items()}
 
     async def start(self, *names):
@@ -83,8 +85,9 @@ class Flock:
         return [line for line in map(json.loads, lines) if line["event"] == event]
 
     def signed_heights(self, name):
-        """Return the heights at which a stopped daemon signed, by its own write-ahead log."""
-        return {message.height for message in read_messages(self.homes[name]) if message.replica == self.keys[name]}
+        """Return the heights at which a stopped daemon signed since its log was begun anew or restored."""
+        entries = [decode(payload, Entry) for payload in read_records(self.homes[name].journal)[0]]
+        return {entry.message.height for entry in entries if isinstance(entry, Signed)}
 
 
 @pytest.fixture
@@ -111,7 +114,7 @@ async def test_n4f2_two_down_one_back_and_a_restored_backup(flock, tmp_path):
     stalled = await flock.until("ada", lambda status: status.cause != "" and "missing" in status.cause)
     assert stalled.cause == "power online 50 % (need > 66.7 %)  missing bea, cleo"
     began = time.monotonic()
-    while not (waiting := [line for line in flock.logged("ada", "waiting") if "bea, cleo" in line["cause"]]):
+    while not (waiting := [line for line in flock.logged("ada", "waiting") if "bea, cleo" in line["fields"]["cause"]]):
         assert time.monotonic() < began + WAIT_S
         await trio.sleep(POLL_S)
     assert len(waiting) == 1, "one line says why"
