@@ -1,4 +1,4 @@
-"""How messages reach everybody, without sockets: the decisions one by one, and whole networks that lose a fifth."""
+"""How messages reach everybody, decision by decision."""
 
 import random
 
@@ -246,6 +246,3 @@ def test_what_is_kept_is_bounded_in_number_bytes_and_time() -> None:
     spread.beat()
     assert list(spread._held) == [name(19)]
     assert spread._held_bytes == 5
-
-
-# --- whole networks --------------------------------------------------------------------------------------------------

@@ -6,27 +6,13 @@ import random
 import pytest
 
 from flocknode.network.messages import Topic
-from flocknode.network.spread import (
-    EAGER,
-    Spread,
-)
+from flocknode.network.spread import EAGER, Spread
 
 TOPIC = Topic.TRANSACTIONS
 
 
 def name(number: int) -> bytes:
     return number.to_bytes(16, "big")
-
-
-def short(number: int) -> bytes:
-    return number.to_bytes(8, "big")
-
-
-def make(peers: int) -> Spread:
-    spread = Spread(random.Random(1))
-    for number in range(peers):
-        spread.join(f"p{number}", short(number))
-    return spread
 
 
 class Simulation:
