@@ -16,7 +16,7 @@ from flocknode.network.messages import PeerId, Verdict
 from flocknode.replica.blocks import open_committed_block
 from flocknode.replica.catch_up import CatchUp, RangeFetched
 from flocknode.replica.engine import Engine, Offload
-from flocknode.replica.intake import Intake, Item, Joined, Proposed, Told, Woken
+from flocknode.replica.intake import MAX_WAITING_PROPOSALS, Intake, Item, Joined, Proposed, Told, Woken
 from flocknode.replica.interfaces import BlockLog, PendingTransactions, ReplicaNetwork
 from flocknode.replica.journal import Journal, Log
 from flocknode.replica.presence import Presence, ReplicaStatus
@@ -51,6 +51,17 @@ IDLE_SUMMARY_S = 2.0
 NEWEST_VOTE_S = 1.0
 # While nothing commits, a line says why so often.
 STALL_LOG_S = 10.0
+
+
+def keep_some(items: list[Item]) -> list[Item]:
+    """Return the first items that a starting replica keeps for later: so many, and of proposals as many as may wait."""
+    kept: list[Item] = []
+    proposals = 0
+    for item in items[:MAX_DEFERRED]:
+        proposals += isinstance(item, Proposed)
+        if not isinstance(item, Proposed) or proposals <= MAX_WAITING_PROPOSALS:
+            kept.append(item)
+    return kept
 
 
 def hex_name(member: Member) -> str:
@@ -240,8 +251,7 @@ class Replica:
                 asked_until = min(asked_until, trio.current_time() + NEWEST_VOTE_S)
             await self._engine.flush()
             with trio.move_on_at(min(asked_until, trio.current_time() + TICK_S)):
-                deferred += self._take_greetings(await self._intake.take())
-                del deferred[MAX_DEFERRED:]
+                deferred = keep_some([*deferred, *self._take_greetings(await self._intake.take())])
             self._tell_of_standstill()
         return deferred
 

@@ -80,7 +80,7 @@ class Story:
 
     def _choose(self, world: World) -> tuple[SimulatedNode, SimulatedNode]:
         """Return the node whose turn it is in the case's round of the height, and the one whose turn comes last."""
-        core = world.nodes[0].replica._engine.core  # type: ignore[union-attr]
+        core = world.nodes[0].replica._engine.core
         by_key = {node.key: node for node in world.nodes}
         return by_key[core.proposer(self.case.turn)], by_key[core.proposer(3)]
 
@@ -113,6 +113,6 @@ class Story:
             before = world.judge.decided.get(HEIGHT)
             others = [node for node in world.nodes if node is not absent]
             await world.wait_for_height(HEIGHT + 1, within_s=60, nodes=others)
-            commit = victim.chain.load_commit(HEIGHT)  # type: ignore[union-attr]
+            commit = victim.chain.load_commit(HEIGHT)
             assert commit is not None, "the height is on the log"
             assert before or victim.key in {entry.replica for entry in commit.signatures}, "it was needed"

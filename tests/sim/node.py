@@ -75,7 +75,7 @@ class SimulatedNode:
 
     def _assemble(self) -> None:
         log = self.disk.open_log()
-        self.chain = Chain(self._document, ChainStore(self.disk.database))  # type: ignore[arg-type]
+        self.chain = Chain(self._document, ChainStore(self.disk.database))
         self.mempool = Mempool(self.chain.state)
         self.replica = Replica(
             chain=self.chain,
@@ -111,7 +111,7 @@ class SimulatedNode:
 
     def _on_commit(self) -> None:
         """A batch is durable: whatever happens now, the node will come back with it."""
-        store = ChainStore(self.disk.database)  # type: ignore[arg-type]
+        store = ChainStore(self.disk.database)
         head = store.load_head()
         assert head is not None
         if head.height > self.height:

@@ -67,7 +67,7 @@ def quiet() -> Iterator[None]:
 @contextmanager
 def deterministic(seed: int) -> Iterator[None]:
     """Let trio order tasks by the seed, and the disk take no time."""
-    runner = trio._core._run  # type: ignore[attr-defined]
+    runner = trio._core._run
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runner, "_ALLOW_DETERMINISTIC_SCHEDULING", True)
         patch.setattr("os.fsync", lambda descriptor: None)

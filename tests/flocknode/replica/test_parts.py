@@ -4,7 +4,8 @@ import pytest
 import trio
 
 from flocknode.network import Verdict
-from flocknode.replica.intake import is_timely
+from flocknode.replica.intake import MAX_WAITING_PROPOSALS, Proposed, Woken, is_timely
+from flocknode.replica.replica import MAX_DEFERRED, keep_some
 from flocknode.replica.signer import Signer
 from flocknode.replica.timers import Timers, timeout_ms
 from flocknode.replica.wire import Author, BlockProposal, SummaryTold, VoteCast, sign_summary
@@ -138,3 +139,10 @@ async def test_what_peers_send_is_judged(open_world, autojump_clock) -> None:
         await trio.sleep(2)
         # Known by now.
         assert await replica.handle("n1", encode(VoteCast(prevote))) is Verdict.IGNORE
+
+
+def test_a_starting_replica_keeps_no_more_than_may_wait() -> None:
+    """Of a flood the first are kept for later; of proposals, which carry blocks, only a few."""
+    proposed = [Proposed(index, None) for index in range(MAX_WAITING_PROPOSALS + 5)]
+    assert keep_some([*proposed, Woken()]) == [*proposed[:MAX_WAITING_PROPOSALS], Woken()]
+    assert len(keep_some([Woken()] * (MAX_DEFERRED + 5))) == MAX_DEFERRED

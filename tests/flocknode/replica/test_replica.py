@@ -63,6 +63,17 @@ async def test_n1_a_chain_of_one(open_world, autojump_clock) -> None:
         await world.wait_for_height(3)
 
 
+async def test_n1_makes_block_after_block_while_transactions_wait(open_world, autojump_clock) -> None:
+    """Nobody else's message wakes a replica that decides alone: it goes on by itself, not by its clock."""
+    async with open_world(1) as world:
+        node = world.nodes[0]
+        node.transactions = Endless()
+        await node.start()
+        began = trio.current_time()
+        await world.wait_for_height(50)
+        assert trio.current_time() - began < 1
+
+
 @pytest.mark.parametrize("size", [4, 7])
 @pytest.mark.parametrize("seed", range(3))
 async def test_loss(open_world, autojump_clock, size: int, seed: int) -> None:

@@ -136,6 +136,19 @@ def test_valid_block_is_repeated_by_the_next_proposer(cast) -> None:
     assert votes_of(effects) == [SignProposal(1, 3, 0, cast.proposal(0, "v").proposal.block_id)]
 
 
+def test_reproposal_after_a_long_outage(cast) -> None:
+    """A locked block that is old by now is proposed again: the clock judges fresh blocks only."""
+    core = locked_on_v(cast)
+    cast.feed(core, *(cast.precommit(who, 1, None) for who in (0, 1, 2)), expire(TimeoutKind.PRECOMMIT, 1))
+    effects = cast.feed(core, cast.proposal(2, "v", valid_round=0, timely=False))
+    assert votes_of(effects) == [cast.prevoted(2, "v")]
+    # Unlocked replicas accept it by its polka just the same.
+    other = cast.core(2)
+    cast.feed(other, *(cast.prevote(who, 0, "v") for who in (0, 1, 2)), *(cast.prevote(who, 2, None) for who in (0, 1)))
+    effects = cast.feed(other, cast.proposal(2, "v", valid_round=0, timely=False), cast.valid("v"))
+    assert cast.prevoted(2, "v") in effects
+
+
 def test_past_round_decision(cast) -> None:
     """L49: precommits of round 0 that come in round 1 decide."""
     core = locked_on_v(cast)
