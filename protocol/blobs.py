@@ -10,7 +10,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from protocol.crypto import merkle_leaf, merkle_path, merkle_root, verify_merkle_path
+from protocol.crypto import merkle_leaf, merkle_levels, merkle_path, merkle_root, verify_merkle_path
 from protocol.errors import InvalidProof
 from protocol.types import Digest, Record
 
@@ -53,7 +53,8 @@ def run_bytes(length: int, first_piece: int) -> int:
 
 def run_root(data: bytes) -> bytes:
     """Return the Merkle root over the pieces of one run."""
-    return merkle_root([merkle_leaf(data[at : at + PIECE_BYTES]) for at in range(0, len(data), PIECE_BYTES)])
+    view = memoryview(data)
+    return merkle_root([merkle_leaf(view[at : at + PIECE_BYTES]) for at in range(0, len(data), PIECE_BYTES)])
 
 
 def blob_root(run_roots: Sequence[bytes]) -> bytes:
@@ -66,9 +67,20 @@ def compute_blob_id(data: bytes) -> BlobId:
     return BlobId(blob_root([run_root(data[at : at + RUN_BYTES]) for at in range(0, len(data), RUN_BYTES)]), len(data))
 
 
-def prove_run(run_roots: Sequence[bytes], first_piece: int) -> RunProof:
-    """Return what proves the run that starts at `first_piece`, given the roots of all runs."""
-    return merkle_path(run_roots, first_piece // RUN_PIECES)
+class RunTree:
+    """The tree over the runs of one blob, made once and asked for every run."""
+
+    def __init__(self, run_roots: Sequence[bytes]) -> None:
+        self._levels = merkle_levels(run_roots)
+        self.blob_root = merkle_root(self._levels[-1])
+
+    def run_root(self, first_piece: int) -> bytes:
+        """Return the root of the run that starts at `first_piece`."""
+        return self._levels[0][first_piece // RUN_PIECES]
+
+    def prove(self, first_piece: int) -> RunProof:
+        """Return what proves the run that starts at `first_piece`."""
+        return merkle_path(self._levels, first_piece // RUN_PIECES)
 
 
 def verify_run(blob: BlobId, first_piece: int, data: bytes, proof: Sequence[bytes]) -> bytes:

@@ -118,33 +118,36 @@ def _seal_nonce(ephemeral_public: bytes, recipient_curve: bytes) -> bytes:
 # --- Merkle trees (RFC 6962, section 2.1) ----------------------------------------------------------------------------
 
 
-def merkle_leaf(data: bytes) -> bytes:
+def merkle_leaf(data: bytes | memoryview) -> bytes:
     """Return the leaf hash of a piece of data."""
-    return hashlib.sha256(b"\x00" + data).digest()
+    digest = hashlib.sha256(b"\x00")
+    digest.update(data)
+    return digest.digest()
 
 
 def merkle_root(leaves: Sequence[bytes]) -> bytes:
     """Return the root over leaf hashes; the root of no leaves is the hash of nothing."""
     if not leaves:
         return hashlib.sha256(b"").digest()
-    level = list(leaves)
-    while len(level) > 1:
-        paired = [_merkle_node(level[i], level[i + 1]) for i in range(0, len(level) - 1, 2)]
-        level = paired + level[len(paired) * 2 :]
-    return level[0]
+    return merkle_levels(leaves)[-1][0]
 
 
-def merkle_path(leaves: Sequence[bytes], index: int) -> tuple[bytes, ...]:
-    """Return the sibling hashes that prove leaf `index`, lowest first."""
-    path: list[bytes] = []
-    level, position = list(leaves), index
-    while len(level) > 1:
-        sibling = position ^ 1
-        if sibling < len(level):
-            path.append(level[sibling])
+def merkle_levels(leaves: Sequence[bytes]) -> tuple[Sequence[bytes], ...]:
+    """Return the tree over leaf hashes, from the leaves up to the root.
+
+    A node without a sibling moves up one level as it is.
+    """
+    levels = [leaves]
+    while len(level := levels[-1]) > 1:
         paired = [_merkle_node(level[i], level[i + 1]) for i in range(0, len(level) - 1, 2)]
-        level, position = paired + level[len(paired) * 2 :], position // 2
-    return tuple(path)
+        levels.append([*paired, *level[len(paired) * 2 :]])
+    return tuple(levels)
+
+
+def merkle_path(levels: Sequence[Sequence[bytes]], index: int) -> tuple[bytes, ...]:
+    """Return the sibling hashes that prove leaf `index` of a tree from `merkle_levels`, lowest first."""
+    siblings = ((level, index >> depth ^ 1) for depth, level in enumerate(levels))
+    return tuple(level[sibling] for level, sibling in siblings if sibling < len(level))
 
 
 def verify_merkle_path(leaf: bytes, index: int, size: int, path: Sequence[bytes], root: bytes) -> None:

@@ -8,6 +8,7 @@ import io
 import os
 import re
 import tempfile
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from threading import Lock
@@ -17,11 +18,10 @@ from protocol.blobs import (
     MAX_BLOB_BYTES,
     PIECE_BYTES,
     RUN_BYTES,
-    RUN_PIECES,
     BlobId,
     RunProof,
+    RunTree,
     blob_root,
-    prove_run,
     run_bytes,
     run_root,
     run_starts,
@@ -33,6 +33,8 @@ from storage.partial_blobs import PartialBlob
 
 # What `read` returns in one piece; longer blobs are read run by run.
 MAX_READ_BYTES = 256 * 1024 * 1024
+# Blobs whose trees are kept, 64 bytes a run: of the longest blob 4 MiB.
+MAX_OPEN_TREES = 8
 
 _BLOB_NAME = re.compile(r"([0-9a-f]{64})-(0|[1-9][0-9]{0,10})")
 _BLOB_FILE = re.compile(_BLOB_NAME.pattern + r"(?:\.(?:runs|partial|partial-runs))?")
@@ -56,6 +58,7 @@ class BlobStore:
         """Open the folder, creating it when there is none, and remove what a crash left half done and useless."""
         self._directory = directory
         self._open_partials: set[BlobId] = set()
+        self._trees: OrderedDict[BlobId, RunTree] = OrderedDict()
         self._lock = Lock()
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         for leftover in directory.glob("*.tmp"):
@@ -102,14 +105,14 @@ class BlobStore:
         """
         if first_piece not in run_starts(blob.length):
             raise BlobMissing(f"blob {blob} has no run at piece {first_piece}")
-        run_roots = self._load_run_roots(blob)
-        return self._load_run(blob, first_piece, run_roots), prove_run(run_roots, first_piece)
+        tree = self._open_tree(blob)
+        return self._load_run(blob, first_piece, tree), tree.prove(first_piece)
 
     def iterate(self, blob: BlobId) -> Iterator[bytes]:
         """Yield the blob's runs in order, each checked. Raises like `read_run`."""
-        run_roots = self._load_run_roots(blob)
+        tree = self._open_tree(blob)
         for first_piece in run_starts(blob.length):
-            yield self._load_run(blob, first_piece, run_roots)
+            yield self._load_run(blob, first_piece, tree)
 
     def read(self, blob: BlobId) -> bytes:
         """Return the whole blob, checked. Raises like `read_run`, and `StorageError` above `MAX_READ_BYTES`."""
@@ -180,17 +183,30 @@ class BlobStore:
         os.replace(source, self._file(blob))
         sync_directory(self._directory)
 
-    def _load_run_roots(self, blob: BlobId) -> tuple[bytes, ...]:
+    def _open_tree(self, blob: BlobId) -> RunTree:
+        """Return the blob's tree, kept for the next of its runs: to make it costs a hash for every run."""
+        with self._lock:
+            tree = self._trees.pop(blob, None) if self.has(blob) else None
+        if tree is None:
+            tree = self._load_tree(blob)
+        with self._lock:
+            self._trees[blob] = tree
+            while len(self._trees) > MAX_OPEN_TREES:
+                self._trees.popitem(last=False)
+        return tree
+
+    def _load_tree(self, blob: BlobId) -> RunTree:
         try:
             data = self._roots_file(blob).read_bytes()
         except FileNotFoundError as error:
             raise BlobMissing(f"blob {blob} is not here") from error
         roots = tuple(data[at : at + DIGEST_BYTES] for at in range(0, len(data), DIGEST_BYTES))
-        if len(roots) != len(run_starts(blob.length)) or blob_root(roots) != blob.root:
+        tree = RunTree(roots)
+        if len(roots) != len(run_starts(blob.length)) or tree.blob_root != blob.root:
             raise Corrupted(str(self._roots_file(blob)), "the roots of the runs do not lead to the blob's root")
-        return roots
+        return tree
 
-    def _load_run(self, blob: BlobId, first_piece: int, run_roots: Sequence[bytes]) -> bytes:
+    def _load_run(self, blob: BlobId, first_piece: int, tree: RunTree) -> bytes:
         length, path = run_bytes(blob.length, first_piece), self._file(blob)
         try:
             with path.open("rb") as file:
@@ -198,7 +214,7 @@ class BlobStore:
                 data = file.read(length)
         except FileNotFoundError as error:
             raise BlobMissing(f"blob {blob} is not here") from error
-        if len(data) != length or run_root(data) != run_roots[first_piece // RUN_PIECES]:
+        if len(data) != length or run_root(data) != tree.run_root(first_piece):
             raise Corrupted(
                 f"{path} at offset {first_piece * PIECE_BYTES}", "not the bytes that the blob's name stands for"
             )

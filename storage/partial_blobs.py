@@ -58,15 +58,13 @@ class PartialBlob:
     def finish(self) -> None:
         """Publish the blob once no run is missing: durable, all at once. Closes this object.
 
-        Raises `Corrupted` when bytes changed on the disk meanwhile; those runs are missing again and can be fetched.
+        Raises `Corrupted` when what an earlier attempt left is no part of the blob; all runs are missing then.
         """
         assert not self.missing_runs(), "runs are missing"
         os.fsync(self._data)
-        self._drop_altered_runs()
-        if not self.missing_runs() and blob_root(self._run_roots) != self.blob.root:
+        if blob_root(self._run_roots) != self.blob.root:
             self._drop_runs(self._starts)
-        if self.missing_runs():
-            raise Corrupted(str(self._path), f"{len(self.missing_runs())} runs changed after they were written")
+            raise Corrupted(str(self._path), "the runs of an earlier attempt belong to something else")
         self._publish(self.blob, self._path, self._run_roots)
         self._roots_path.unlink()
         self.close()

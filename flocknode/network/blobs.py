@@ -25,10 +25,13 @@ from storage.partial_blobs import PartialBlob
 
 PROTOCOL = "/flock/blob/1"
 MAX_REQUEST_BYTES = 128
-MAX_ANSWER_BYTES = RUN_BYTES + 4096
+MAX_ANSWER_BYTES = 1024
 # Runs asked for before the first has come, so that neither side waits for the other.
 RUNS_AHEAD = 4
+WINDOW_BYTES = 2 * RUNS_AHEAD * RUN_BYTES
 MAX_SOURCES = 4
+
+
 MAX_UPLOADS = 16
 MAX_UPLOADS_PER_PEER = 4
 # A peer that takes longer for a run is given up; after a shorter while, one with nothing else to do asks for it too.
@@ -51,10 +54,10 @@ class RunRequest(Record):
     first_piece: Count
 
 
-class Run(Record, tag=0):
-    """The bytes of the run, and what proves them."""
+class Here(Record, tag=0):
+    """What proves the run. Its bytes follow as they are: in a record they would be copied, and encoded to compare."""
 
-    data: Annotated[bytes, Meta(max_length=RUN_BYTES)]
+    length: Annotated[int, Meta(ge=1, le=RUN_BYTES)]
     proof: RunProof
 
 
@@ -66,7 +69,7 @@ class Busy(Record, tag=2):
     """The peer serves too many already; try later."""
 
 
-Answer = Run | NotHere | Busy
+Answer = Here | NotHere | Busy
 
 
 class BlobServer:
@@ -86,21 +89,23 @@ class BlobServer:
                     request = await stream.read_record(RunRequest, MAX_REQUEST_BYTES)
                 if scope.cancelled_caught:
                     return
-                answer = Busy() if is_busy else await trio.to_thread.run_sync(self._load, request)
-                await stream.write(frame(answer))
+                data, answer = (b"", Busy()) if is_busy else await trio.to_thread.run_sync(self._load, request)
+                await stream.write(frame(answer) + data)
         finally:
             self._uploads[peer] -= 1
             if not self._uploads[peer]:
                 del self._uploads[peer]
 
-    def _load(self, request: RunRequest) -> Run | NotHere:
+    def _load(self, request: RunRequest) -> tuple[bytes, Answer]:
+        """Return the answer, and before it the bytes that follow it."""
         try:
-            return Run(*self._store.read_run(request.blob, request.first_piece))
+            data, proof = self._store.read_run(request.blob, request.first_piece)
         except BlobMissing:
-            return NotHere()
+            return b"", NotHere()
         except Corrupted as error:
             log.error("damaged blob", error=str(error))
-            return NotHere()
+            return b"", NotHere()
+        return data, Here(len(data), proof)
 
 
 class BlobFetcher:
@@ -207,6 +212,7 @@ class Transfer:
         asked: deque[int] = deque()
         try:
             async with connection.stream(PROTOCOL) as stream:
+                await stream.widen(WINDOW_BYTES)
                 while await self._take_run(stream, asked):
                     pass
                 return not asked
@@ -233,23 +239,24 @@ class Transfer:
             if not asked:
                 return False
             answer: Answer = await stream.read_record(Answer, MAX_ANSWER_BYTES)  # type: ignore[arg-type]
-        if not isinstance(answer, Run):
-            return False
-        await self._keep(asked[0], answer)
+            if not isinstance(answer, Here):
+                return False
+            data = await stream.read_exactly(answer.length)
+        await self._keep(asked[0], data, answer.proof)
         self._release(asked.popleft())
         self._settle()
         return True
 
-    async def _keep(self, first_piece: int, run: Run) -> None:
+    async def _keep(self, first_piece: int, data: bytes, proof: RunProof) -> None:
         """Store a run, unless another peer was faster. Raises `Misbehaviour` when it is not the blob's."""
         if first_piece in self.left:
             try:
-                await trio.to_thread.run_sync(self._partial.write_run, first_piece, run.data, run.proof)
+                await trio.to_thread.run_sync(self._partial.write_run, first_piece, data, proof)
             except InvalidProof as error:
                 raise Misbehaviour(f"wrong bytes for a blob: {error}", points=WRONG_RUN_POINTS) from error
         if first_piece in self.left:
             self.left.discard(first_piece)
-            self._done += len(run.data)
+            self._done += len(data)
             if self._on_progress is not None:
                 self._on_progress(self._done, self._length)
 

@@ -3,7 +3,8 @@
 * A write to a connection must not be cancelled half way: Noise counts each encrypted message, so that a message which
   was counted and not sent leaves both sides deaf. And a peer that stopped reading must not hold a writer for ever.
 * An exception that leaves a muxer's task ends the whole swarm, not one connection.
-* The muxer buffers whatever a peer sends, beyond the window it was granted.
+* The muxer buffers whatever a peer sends, beyond the window it was granted; and a window that has run out is looked at
+  a hundred times a second, so that a stream which carries much wants a wide one from the start.
 * The library logs through its own loggers and through the root logger, at levels that are not ours: a peer that hangs
   up is an everyday matter here.
 """
@@ -17,18 +18,28 @@ import libp2p
 import structlog
 import trio
 from libp2p.io.exceptions import ConnectionClosedError
+from libp2p.security.noise.io import MAX_PLAINTEXT_LENGTH
 from libp2p.stream_muxer.muxer_multistream import MuxerMultistream
+from libp2p.stream_muxer.yamux import yamux
 from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID, Yamux
+
+from flocknode.network.channel import Channel
 
 # A connection whose peer takes nothing for so long is dead; longer than any honest pause of a loaded machine.
 WRITE_STALL_S = 5.0
 # What all streams of one connection may hold unread: a few full windows of 16 MiB.
 MAX_UNREAD_BYTES = 64 * 1024 * 1024
+# How long the rest of a frame may take after its header.
+BODY_S = 60.0
+# A frame that fills four Noise messages. The library's 64 KiB fill one and a bit, and wake a task on either side for
+# each; a longer one would keep a vote waiting behind it on a slow line.
+FRAME_BYTES = 4 * MAX_PLAINTEXT_LENGTH
 
 log = structlog.get_logger("flocknode.network")
 
 # Credit is returned when half a window was read, not with a frame of its own for every read (read at call time).
 os.environ.setdefault("PY_YAMUX_RELEASE_ON_READ", "0")
+yamux.MAX_MESSAGE_SIZE = FRAME_BYTES
 
 
 class Muxer(Yamux):  # type: ignore[misc]  # libp2p has no types that mypy may follow
@@ -54,7 +65,8 @@ class Muxer(Yamux):  # type: ignore[misc]  # libp2p has no types that mypy may f
         if length + sum(map(len, self.stream_buffers.values())) > MAX_UNREAD_BYTES:
             await self.secured_conn.close()
             raise ConnectionClosedError("the peer sends more than it may", transport="tcp")
-        body: bytes = await super()._read_data_body(length)
+        with trio.fail_after(BODY_S):
+            body: bytes = await self.secured_conn.read(length)
         return body
 
 
@@ -67,7 +79,7 @@ class Muxers(MuxerMultistream):  # type: ignore[misc]
     async def new_conn(self, conn: Any, peer_id: Any) -> Muxer:
         """Return the muxer for a secured connection. Raises the library's `MultiselectError`."""
         await self.select_transport(conn)
-        return Muxer(conn, peer_id, is_initiator=conn.is_initiator)
+        return Muxer(Channel(conn), peer_id, is_initiator=conn.is_initiator)
 
 
 class _ToOurLog(logging.Handler):
@@ -94,3 +106,12 @@ def quiet_library() -> None:
     root = logging.getLogger()
     if not any(isinstance(existing, _NotOfLibrary) for existing in root.filters):
         root.addFilter(_NotOfLibrary())
+
+
+async def widen_window(stream: Any, window_bytes: int) -> None:
+    """Let the peer send so many bytes on a muxed stream before they are read, instead of the first 256 KiB."""
+    async with stream.window_lock:
+        more = window_bytes - stream.target_recv_window
+        stream.target_recv_window += more
+        stream.recv_window += more
+    await stream.send_window_update(more)

@@ -8,6 +8,8 @@ import structlog
 import trio
 
 from flocknode.network.errors import Misbehaviour, StreamLost
+from flocknode.network.library import widen_window
+from flocknode.network.parts import Parts
 from protocol.codec import decode, encode
 from protocol.errors import Malformed
 
@@ -40,15 +42,20 @@ class Stream:
 
     def __init__(self, raw: Any) -> None:
         self._raw = raw
-        self._unread = bytearray()
+        self._unread = Parts()
         self._is_open = True
 
     async def write(self, data: bytes) -> None:
         """Send bytes. Raises `StreamLost`; a peer that stopped reading is given up after seconds."""
-        view = memoryview(data)
         try:
-            for start in range(0, len(data), PIECE_BYTES):
-                await self._raw.write(bytes(view[start : start + PIECE_BYTES]))
+            await self._raw.write(data)
+        except Exception as error:
+            raise StreamLost(f"writing failed: {error!r}") from error
+
+    async def widen(self, window_bytes: int) -> None:
+        """Let the peer send so many bytes ahead of what is read here. Raises `StreamLost`."""
+        try:
+            await widen_window(self._raw.muxed_stream, window_bytes)
         except Exception as error:
             raise StreamLost(f"writing failed: {error!r}") from error
 
@@ -57,10 +64,10 @@ class Stream:
 
         Raises `StreamLost` at the end of the stream and `Misbehaviour` for a frame longer than `max_bytes`.
         """
-        length = int.from_bytes(await self._read_exactly(LENGTH_BYTES), "big")
+        length = int.from_bytes(await self.read_exactly(LENGTH_BYTES), "big")
         if length > max_bytes:
             raise Misbehaviour(f"a frame of {length} bytes, at most {max_bytes} are allowed", points=MALFORMED_POINTS)
-        return await self._read_exactly(length)
+        return await self.read_exactly(length)
 
     async def read_record(self, kind: type[T], max_bytes: int) -> T:
         """Return the next frame as a record. Raises as `read_frame`, and `Misbehaviour` for anything else."""
@@ -98,16 +105,15 @@ class Stream:
             await self.reset()
             raise
 
-    async def _read_exactly(self, count: int) -> bytes:
+    async def read_exactly(self, count: int) -> bytes:
+        """Return the next bytes. Raises `StreamLost` when the stream ends before."""
         while len(self._unread) < count:
             await self._read_some()
-        data = bytes(self._unread[:count])
-        del self._unread[:count]
-        return data
+        return self._unread.take(count)
 
     async def _read_some(self) -> None:
         try:
-            self._unread += await self._raw.read(READ_BYTES)
+            self._unread.append(await self._raw.read(READ_BYTES))
         except Exception as error:
             raise StreamLost(f"reading failed: {error!r}") from error
 

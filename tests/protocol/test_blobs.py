@@ -13,10 +13,10 @@ from protocol.blobs import (
     RUN_BYTES,
     BlobId,
     RunProof,
+    RunTree,
     blob_root,
     compute_blob_id,
     piece_count,
-    prove_run,
     run_bytes,
     run_root,
     run_starts,
@@ -72,7 +72,7 @@ def test_every_run_proves_itself_and_no_other_place(length: int) -> None:
     roots = [run_root(run) for run in runs]
     assert blob_root(roots) == blob.root
     for index, first in enumerate(run_starts(length)):
-        proof = prove_run(roots, first)
+        proof = RunTree(roots).prove(first)
         assert verify_run(blob, first, runs[index], proof) == roots[index]
         for wrong in (first + 1, first + 16, first - 16, -16):
             with pytest.raises(InvalidProof):
@@ -89,14 +89,14 @@ def test_any_altered_bit_of_a_run_is_refused(position: int, bit: int) -> None:
     data[position] ^= 1 << bit
     index = position // RUN_BYTES
     with pytest.raises(InvalidProof):
-        verify_run(blob, index * 16, cut_runs(bytes(data))[index], prove_run(roots, index * 16))
+        verify_run(blob, index * 16, cut_runs(bytes(data))[index], RunTree(roots).prove(index * 16))
 
 
 def test_wrong_proofs_and_lengths_are_refused() -> None:
     """Proofs that are too short, too long or altered, and runs of another length, are refused."""
     data = make_bytes(3 * RUN_BYTES)
     blob, runs = compute_blob_id(data), cut_runs(data)
-    proof = prove_run([run_root(run) for run in runs], 16)
+    proof = RunTree([run_root(run) for run in runs]).prove(16)
     for wrong in (proof[:-1], (*proof, bytes(32)), (bytes(32), *proof[1:]), proof[::-1], ()):
         with pytest.raises(InvalidProof):
             verify_run(blob, 16, runs[1], wrong)
@@ -104,7 +104,7 @@ def test_wrong_proofs_and_lengths_are_refused() -> None:
         with pytest.raises(InvalidProof):
             verify_run(blob, 16, run, proof)
     with pytest.raises(InvalidProof):
-        verify_run(BlobId(blob.root, blob.length - 1), 16, runs[1], prove_run([run_root(run) for run in runs], 32))
+        verify_run(BlobId(blob.root, blob.length - 1), 16, runs[1], RunTree([run_root(run) for run in runs]).prove(32))
 
 
 def test_limits_hold_on_the_wire() -> None:

@@ -130,7 +130,7 @@ def test_merkle_roots_are_those_of_rfc_6962():
 def test_merkle_paths_are_those_of_rfc_6962(vector):
     """Audit paths, lowest sibling first, lead to the root."""
     index, size, path = vector["index"], vector["size"], [bytes.fromhex(node) for node in vector["path"]]
-    assert list(crypto.merkle_path(LEAVES[:size], index)) == path
+    assert list(crypto.merkle_path(crypto.merkle_levels(LEAVES[:size]), index)) == path
     crypto.verify_merkle_path(LEAVES[index], index, size, path, bytes.fromhex(VECTORS["roots"][size - 1]))
 
 
@@ -154,7 +154,7 @@ def test_a_merkle_path_proves_one_leaf_at_one_place(size, data):
     """The right path holds; another leaf, index, size, sibling or length does not."""
     leaves = [crypto.merkle_leaf(bytes([number])) for number in range(size)]
     index, root = data.draw(st.integers(0, size - 1)), crypto.merkle_root(leaves)
-    path = crypto.merkle_path(leaves, index)
+    path = crypto.merkle_path(crypto.merkle_levels(leaves), index)
     crypto.verify_merkle_path(leaves[index], index, size, path, root)
     wrong = [(crypto.merkle_leaf(b"other"), index, size, path), (leaves[index], size, size, path)]
     wrong += [(leaves[index], -1, size, path), (leaves[index], index, size, (*path, bytes(32)))]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from protocol.blobs import PIECE_BYTES, RUN_BYTES, BlobId, compute_blob_id, prove_run, run_root, verify_run
+from protocol.blobs import PIECE_BYTES, RUN_BYTES, BlobId, RunTree, compute_blob_id, run_root, verify_run
 from protocol.errors import InvalidProof
 from storage import blobs as blobs_module
 from storage.blobs import BlobStore
@@ -218,21 +218,6 @@ def test_damaged_part_is_fetched_again(tmp_path: Path, source: BlobStore, target
         assert partial.missing_runs() == (16, 48)
 
 
-def test_damage_before_finishing_publishes_nothing(tmp_path: Path, source: BlobStore, target: BlobStore) -> None:
-    """Bytes that change while the fetch runs are noticed before the blob gets its name, and only their run is lost."""
-    with target.open_partial(BLOB) as partial:
-        for first in partial.missing_runs():
-            partial.write_run(first, *source.read_run(BLOB, first))
-        alter(tmp_path / "target" / f"{BLOB}.partial", 2 * RUN_BYTES)
-        with pytest.raises(Corrupted, match="1 runs changed"):
-            partial.finish()
-        assert partial.missing_runs() == (32,)
-        assert not target.has(BLOB)
-        partial.write_run(32, *source.read_run(BLOB, 32))
-        partial.finish()
-    assert target.read(BLOB) == DATA
-
-
 def test_foreign_part_with_its_own_roots_publishes_nothing(tmp_path: Path, target: BlobStore) -> None:
     """Bytes and roots that fit each other but not the name are dropped as a whole."""
     other = random.Random(2).randbytes(RUN_BYTES + 10)
@@ -245,7 +230,6 @@ def test_foreign_part_with_its_own_roots_publishes_nothing(tmp_path: Path, targe
             partial.finish()
         assert partial.missing_runs() == (0, 16)
     assert not target.has(blob)
-    assert prove_run(roots, 0) == (roots[1],)
 
 
 def test_one_fetch_at_a_time(source: BlobStore, target: BlobStore) -> None:
@@ -275,3 +259,22 @@ def test_leftovers_of_a_crash_are_removed(tmp_path: Path, source: BlobStore) -> 
     kept = {str(BLOB), f"{BLOB}.runs", f"{other}.partial", f"{other}.partial-runs"}
     assert BlobStore(folder).list() == (BLOB,)
     assert set(os.listdir(folder)) == kept
+
+
+def test_the_tree_over_the_runs_is_made_once(source: BlobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Serving every run of a blob hashes its roots once, not once a run; only a few blobs are remembered."""
+    made: list[int] = []
+
+    class Counted(RunTree):
+        def __init__(self, run_roots: Sequence[bytes]) -> None:
+            made.append(len(run_roots))
+            super().__init__(run_roots)
+
+    monkeypatch.setattr(blobs_module, "RunTree", Counted)
+    monkeypatch.setattr(blobs_module, "MAX_OPEN_TREES", 1)
+    for first in (0, 16, 32, 48):
+        source.read_run(BLOB, first)
+    assert made == [4]
+    source.read_run(source.put(DATA[:RUN_BYTES]), 0)
+    source.read_run(BLOB, 0)
+    assert made == [4, 1, 4]

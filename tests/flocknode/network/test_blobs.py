@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from flocknode.network import BlobUnavailable
-from flocknode.network.blobs import PROTOCOL, Answer, Busy, NotHere, Run, RunRequest
+from flocknode.network.blobs import PROTOCOL, Answer, Busy, Here, NotHere, RunRequest
 from flocknode.network.streams import frame
 from protocol.blobs import RUN_BYTES, compute_blob_id
 
@@ -105,9 +105,9 @@ async def test_wrong_bytes_cost_the_sender_its_link_and_the_blob_comes_from_anot
     fetcher, liar, honest = await linked(3)
     blob = honest.store.put(DATA)
 
-    def lie(request: RunRequest) -> Run:
+    def lie(request: RunRequest) -> tuple[bytes, Answer]:
         data, proof = honest.store.read_run(request.blob, request.first_piece)
-        return Run(b"\x00" + data[1:], proof)
+        return b"\x00" + data[1:], Here(len(data), proof)
 
     monkeypatch.setattr(liar.network._blob_server, "_load", lie)
     await fetcher.network.fetch_blob(blob, providers=[liar.peer])
@@ -167,7 +167,7 @@ async def test_a_crowd_of_liars_and_silent_peers_cannot_keep_a_blob_away(linked,
 
     monkeypatch.setattr(stalling.network._blob_server, "serve", take_only)
     for liar in others:
-        monkeypatch.setattr(liar.network._blob_server, "_load", lambda request: Run(bytes(100), ()))
+        monkeypatch.setattr(liar.network._blob_server, "_load", lambda request: (bytes(100), Here(100, ())))
     await fetcher.network.fetch_blob(blob)
     assert fetcher.store.read(blob) == DATA
     refused = {peer.peer for peer in fetcher.network.refused}
@@ -202,10 +202,10 @@ async def test_one_peer_takes_only_its_share_of_uploads(attack, start, until) ->
         stream = await connection.open_stream(PROTOCOL)
         await stream.write(frame(RunRequest(blob, 0)))
         answers.append(await stream.read_record(Answer, 2_000_000))
-    assert [type(answer) for answer in answers] == 4 * [Run] + 2 * [Busy]
+    assert [type(answer) for answer in answers] == 4 * [Here] + 2 * [Busy]
     stream = await (await other.link(node))[0].open_stream(PROTOCOL)
     await stream.write(frame(RunRequest(blob, 0)))
-    assert isinstance(await stream.read_record(Answer, 2_000_000), Run)
+    assert isinstance(await stream.read_record(Answer, 2_000_000), Here)
 
 
 async def test_a_busy_peer_says_so_and_another_is_asked(linked, monkeypatch) -> None:
