@@ -140,6 +140,30 @@ def scenario_kill(*, phase: Phase | None = None, seed: int = 0, state: Folder = 
         return run_held(lambda _: run_kill(folder, options, Screen()))
 
 
+@scenario.command(name="soak")
+def scenario_soak(
+    *, blocks: int = 2000, seed: int = 0, json: Path | None = None, state: Folder = DEFAULT / "scenario-soak"
+) -> int:
+    """Run four replicas under a mixed load; neither their memory nor their open files may grow with the log.
+
+    Parameters
+    ----------
+    blocks
+        So many blocks; the first quarter is the warm-up.
+    seed
+        Chooses what is sent.
+    json
+        Write all samples to this file.
+    state
+        Folder of the homes; earlier ones in it are forgotten.
+    """
+    from devnet.soak import SoakOptions, run_soak
+
+    folder, options = State(state.absolute()), SoakOptions(blocks=blocks, seed=seed, json=json)
+    with hold(folder):
+        return run_held(lambda _: run_soak(folder, options, Screen()))
+
+
 def require(path: Path) -> State:
     """Return the devnet's folder. Raises `DevnetError` when there is none."""
     state = State(path.absolute())

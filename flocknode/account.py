@@ -2,7 +2,7 @@
 
 import trio
 
-from flocknode.errors import KeyLocked
+from flocknode.errors import KeyLocked, UsageError
 from flocknode.home import Home
 from flocknode.keystore import is_sealed, load_account_seed, load_address
 
@@ -46,6 +46,18 @@ class AccountKey:
                 self._seed = await trio.to_thread.run_sync(load_account_seed, self._home, passphrase)
                 self._opened.set()
 
+    async def lock(self) -> None:
+        """Forget the key until it is unlocked again. Raises `UsageError` where no passphrase could open it."""
+        async with self._turn:
+            if not is_sealed(self._home):
+                raise UsageError(
+                    "the account key of this home is in clear: it cannot be locked",
+                    help="Put it under a passphrase with `flocknode keys passphrase`, then restart the daemon.",
+                )
+            if self._seed is not None:
+                self._seed, self._opened = None, trio.Event()
+
     async def wait_open(self) -> None:
         """Return once the key is open."""
-        await self._opened.wait()
+        while self._seed is None:
+            await self._opened.wait()

@@ -8,6 +8,7 @@ from functools import cached_property
 
 import gmpy2
 
+from flocknode.task_events import describe_changes, encode_event
 from protocol import crypto, ledger
 from protocol.blocks import Block, Head, Receipt, block_id, check_body
 from protocol.codec import encode
@@ -24,6 +25,7 @@ from storage.log import ChainStore
 
 # Executions kept between a proposal's check and its commit; rounds rarely see more than two proposals.
 MAX_CHECKED_BLOCKS = 8
+ADDRESS_DIGITS = 8
 
 
 class WrongGenesis(Exception):
@@ -42,6 +44,7 @@ class Chain:
         self._state = load_chain_state(document, store)
         self._checked: dict[bytes, Applied] = {}
         self._voters = get_voters(self.view)
+        self._names = {account.address: account.name for account in document.accounts}
 
     @cached_property
     def id(self) -> bytes:
@@ -122,6 +125,7 @@ class Chain:
         """Append a decided block and its changes in one durable batch, and move on to the next height."""
         before, after = self._state.commitment.buckets, applied.commitment.buckets
         changed = [index for index in range(len(after)) if after[index] is not before[index]]
+        told = describe_changes(self.view, applied.changes, height=applied.head.height, name=self.name_of)
         self.store.commit(
             block,
             commit,
@@ -129,6 +133,7 @@ class Chain:
             changes=applied.changes,
             buckets={index: crypto.multiset_bytes(after[index]) for index in changed},
             head=applied.head,
+            events=[encode_event(event) for event in told],
         )
         self._state = ChainState(
             chain=self.id,
@@ -143,6 +148,10 @@ class Chain:
     def is_block_due(self, now_ms: int) -> bool:
         """Return whether a block without transactions would do something now."""
         return ledger.is_block_due(self.view, now_ms)
+
+    def name_of(self, address: bytes) -> str:
+        """Return what the genesis document calls an account, else the first digits of its address; for people."""
+        return self._names.get(address) or address.hex()[:ADDRESS_DIGITS]
 
     def find_altered_buckets(self) -> list[int]:
         """Return the buckets whose stored records do not have the hash that this node computed when it wrote them."""

@@ -91,12 +91,15 @@ def format_config(config: Config) -> str:
     return TEMPLATE.format(**{key: msgspec.json.encode(value).decode() for key, value in spell.items()})
 
 
-def parse_config(text: bytes, *, source: str) -> Config:
-    """Return the settings; raise `ConfigInvalid` naming the source, what is wrong and the path of the key."""
+def parse_config(text: bytes, *, source: str, help: str | None = None) -> Config:
+    """Return the settings; raise `ConfigInvalid` naming the source, what is wrong and the path of the key.
+
+    `help` says what to do about it, if not to edit the source.
+    """
     try:
         return msgspec.toml.decode(text, type=Config)
     except msgspec.ValidationError as error:
-        raise ConfigInvalid(f"{source}: {error}", help=f"Correct the key in {source}.") from error
+        raise ConfigInvalid(f"{source}: {error}", help=help or f"Correct the key in {source}.") from error
     except msgspec.DecodeError as error:
         raise ConfigInvalid(f"{source} is not TOML: {error}", help=f"Correct {source}.") from error
 
@@ -144,7 +147,8 @@ def change_setting(home: Home, name: str, value: object) -> Config:
         raise UsageError(f"there is no setting {name!r}", help=f"Settings: {', '.join(settings)}.")
     text = home.config_file.read_text(encoding="utf-8")
     changed = _replace_value(text, name, msgspec.json.encode(value).decode())
-    config = parse_config(changed.encode(), source=f"{home.config_file} with {name} = {value}")
+    unchanged = f"{home.config_file} is as it was; its comments say what {name} can be."
+    config = parse_config(changed.encode(), source=f"{name} = {value}", help=unchanged)
     if list_settings(config) != {**settings, name: msgspec.to_builtins(value)}:
         raise ConfigInvalid(
             f"{home.config_file} is laid out in a way that only a person can change", help="Edit it by hand."

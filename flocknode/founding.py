@@ -118,7 +118,10 @@ def load_document(path: Path) -> GenesisDocument:
             raise FileUnusable(f"{path} is larger than {MAX_GENESIS_BYTES} bytes")
         text = path.read_bytes()
     except OSError as error:
-        raise FileUnusable(f"{path} cannot be read: {error.strerror}") from error
+        raise FileUnusable(
+            f"the genesis document {path} cannot be read: {error.strerror}",
+            help="It is the same file for all nodes of a chain: `flocknode init --genesis FILE` puts it into the home.",
+        ) from error
     try:
         document = plain.from_plain(GenesisDocument, json.loads(text))
         check_genesis(document)

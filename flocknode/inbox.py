@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import structlog
+import trio
 
 from flocknode.mempool import Mempool
 from flocknode.network import PeerId, Topic, Verdict
@@ -13,6 +14,8 @@ from protocol.errors import InvalidProof, InvalidSignature, Malformed, ProtocolE
 
 # Transactions told to a peer that just came; the rest reaches it in blocks or from others.
 MAX_GREETING = 256
+# So many transactions of one message are checked, in about 2 ms, before others have their turn.
+CHECKED_AT_ONCE = 16
 
 log = structlog.get_logger()
 
@@ -45,7 +48,7 @@ class Inbox:
             case Topic.CONSENSUS:
                 return await self._replica.handle(peer, payload)
             case Topic.TRANSACTIONS:
-                return self._take_transactions(payload)
+                return await self._take_transactions(payload)
             case _:
                 return Verdict.IGNORE
 
@@ -64,20 +67,25 @@ class Inbox:
         self._replica.peer_left(peer)
         self._on_peer(peer, "left")
 
-    def _take_transactions(self, payload: bytes) -> Verdict:
+    async def _take_transactions(self, payload: bytes) -> Verdict:
         """Take what is new and may wait; blame only faults that no honest laggard can commit."""
         try:
             transactions = decode(payload, tuple[bytes, ...])
         except Malformed:
             return Verdict.REJECT
-        is_new = False
-        for data in transactions:
+        is_new = is_faulty = False
+        for number, data in enumerate(transactions, 1):
+            if number % CHECKED_AT_ONCE == 0:
+                await trio.lowlevel.checkpoint()
             try:
                 is_new = self._mempool.add(data) or is_new
             except (Malformed, InvalidSignature, InvalidProof):
-                return Verdict.REJECT
+                is_faulty = True
+                break
             except ProtocolError as error:
                 log.debug("transaction ignored", reason=error.message)
         if is_new:
             self._replica.notice_transaction()
+        if is_faulty:
+            return Verdict.REJECT
         return Verdict.ACCEPT if is_new else Verdict.IGNORE

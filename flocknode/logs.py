@@ -8,6 +8,7 @@ Events that people watch rounds by have a form of their own; all others show the
 """
 
 import logging
+import os
 import sys
 import threading
 import time
@@ -15,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Mapping
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO
 
 import msgspec
 import structlog
@@ -30,6 +31,9 @@ LEVEL_NAMES: Mapping[str, Level] = {"debug": "debug", "info": "info", "warning":
 MAX_FILE_BYTES = 16 * 1024 * 1024
 
 Fields = Mapping[str, Any]
+# What the console shows: lines for people, the JSON of the file, or warnings and errors alone.
+ConsoleForm = Literal["text", "json", "faults"]
+FAULT = LEVELS["warning"]
 
 
 # --- the lines of rounds: what a caller gives as fields, and what a person reads --------------------------------------
@@ -44,7 +48,7 @@ def format_block(fields: Fields) -> str:
 
 
 def format_round(fields: Fields) -> str:
-    """Return the line of a phase or round of a task: task (its name), epoch, phase, text."""
+    """Return the line of a phase or round of a task: task (its name), epoch, phase, text; `height` is for programs."""
     return f"  round {fields['task']} e{fields['epoch']}  {fields['phase']}: {fields['text']}"
 
 
@@ -80,6 +84,11 @@ def format_line(line: LogLine, *, has_colour: bool) -> str:
     return f"{clock} {colour}{text}{RESET if colour else ''}"
 
 
+def has_colours(stream: TextIO) -> bool:
+    """Return whether a stream shows colours, and its reader wants them (no-color.org)."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
 def format_text(event: str, level: Level, fields: Fields) -> str:
     """Return the text of a line without its time: the form of its event, or the event with its fields."""
     known = ROUND_FORMATS.get(event)
@@ -99,10 +108,16 @@ class LogOutput:
     """
 
     def __init__(
-        self, *, console: TextIO | None, file: Path | None, listener: Callable[[LogLine], None] | None
+        self,
+        *,
+        console: TextIO | None,
+        file: Path | None,
+        listener: Callable[[LogLine], None] | None,
+        console_form: ConsoleForm = "text",
     ) -> None:
         self._console = console
-        self._has_colour = console is not None and console.isatty()
+        self._console_form = console_form
+        self._has_colour = console is not None and has_colours(console)
         self._listener = listener
         self._lines: deque[LogLine] = deque(maxlen=MAX_TAIL)
         self._path = file
@@ -125,10 +140,12 @@ class LogOutput:
             line = msgspec.structs.replace(line, number=self._next_number)
             self._next_number += 1
             self._lines.append(line)
-            if self._console is not None:
-                print(format_line(line, has_colour=self._has_colour), file=self._console, flush=True)
+            plain = msgspec.json.encode(line).decode()
+            if self._console is not None and not (self._console_form == "faults" and LEVELS[line.level] < FAULT):
+                text = plain if self._console_form == "json" else format_line(line, has_colour=self._has_colour)
+                print(text, file=self._console, flush=True)
             if self._file is not None:
-                self._file.handle(_raw_record(msgspec.json.encode(line).decode()))
+                self._file.handle(_raw_record(plain))
         if self._listener is not None:
             self._listener(line)
 
@@ -185,12 +202,13 @@ def configure(
     console: TextIO | None = None,
     file: Path | None = None,
     listener: Callable[[LogLine], None] | None = None,
+    console_form: ConsoleForm = "text",
 ) -> LogOutput:
     """Send this process's log, and warnings of the libraries it uses, to the given places; return them as one output.
 
-    `console` is where pretty lines go (None: nowhere), `file` where JSON lines go; `listener` gets each line.
+    `console` is where lines for people go (None: nowhere), `file` where JSON lines go; `listener` gets each line.
     """
-    output = LogOutput(console=console, file=file, listener=listener)
+    output = LogOutput(console=console, file=file, listener=listener, console_form=console_form)
     structlog.configure(
         processors=[_render],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),

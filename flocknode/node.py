@@ -28,10 +28,12 @@ from flocknode.keystore import load_consensus_seed, load_peer_seed, load_vrf_sec
 from flocknode.logs import LogOutput
 from flocknode.mempool import Mempool
 from flocknode.network import Network, PeerId, Topic
+from flocknode.outgoing import Outgoing
 from flocknode.participants.diary import Diary
 from flocknode.participants.kit import Kit
 from flocknode.participants.performer import Performer
 from flocknode.participants.sender import Sender
+from flocknode.processes import share_one_heap
 from flocknode.replica import Replica, ReplicaKeys
 from flocknode.replica.journal import Forgotten
 from flocknode.rounds import Rounds
@@ -66,6 +68,7 @@ class Node:
     mempool: Mempool
     network: Network
     inbox: Inbox
+    outgoing: Outgoing
     replica: Replica
     kit: Kit
     performer: Performer
@@ -92,12 +95,14 @@ class Node:
         return "not started: no role needs it" if pid is None else f"runs (pid {pid})"
 
 
-async def run(home: Home, passphrase: str | None = None) -> None:
+async def run(home: Home, passphrase: str | None = None, console_form: logs.ConsoleForm = "text") -> None:
     """Run the daemon of a home until it is told to stop or cancelled.
 
     The passphrase opens the account's key; without one, a key that needs one stays locked. Raises `WrongPassphrase`.
     """
+    share_one_heap()
     config = load_config(home)
+    load_document(home.genesis_file)
     # The lock comes first: a second daemon must not touch the first one's log file.
     with HomeLock(home.path):
         hub = EventHub()
@@ -106,6 +111,7 @@ async def run(home: Home, passphrase: str | None = None) -> None:
             console=sys.stderr,
             file=home.log_file,
             listener=lambda line: hub.publish("logs", line),
+            console_form=console_form,
         )
         try:
             with open_node(home, config, hub, output) as node:
@@ -163,8 +169,9 @@ def build_node(
     replica = make_replica(chain, network, mempool, wal, keys, hub, names)
     remember_events(hub, chain, output)
     inbox.attach(replica, network.send)
-    sender = make_sender(account, chain, mempool, network, replica)
-    rounds = Rounds(chain, hub=hub, address=sender.address, names=names)
+    outgoing = Outgoing(lambda gathered: network.publish(Topic.TRANSACTIONS, encode_transactions(gathered)))
+    sender = make_sender(account, chain, mempool, outgoing, replica)
+    rounds = Rounds(chain, hub=hub, address=sender.address)
     kit = Kit(
         chain=chain,
         account=account,
@@ -185,6 +192,7 @@ def build_node(
         mempool=mempool,
         network=network,
         inbox=inbox,
+        outgoing=outgoing,
         replica=replica,
         kit=kit,
         performer=Performer(kit, replica.wait_for_height),
@@ -241,11 +249,11 @@ def make_replica(
     return replica
 
 
-def make_sender(account: AccountKey, chain: Chain, mempool: Mempool, network: Network, replica: Replica) -> Sender:
+def make_sender(account: AccountKey, chain: Chain, mempool: Mempool, outgoing: Outgoing, replica: Replica) -> Sender:
     """Return the way of this account's transactions: to all peers, and to the own replica."""
 
     def broadcast(data: bytes) -> None:
-        network.publish(Topic.TRANSACTIONS, encode_transactions((data,)))
+        outgoing.put(data)
         replica.notice_transaction()
 
     return Sender(
@@ -277,6 +285,7 @@ async def run_parts(node: Node) -> None:
             log.warning("the account is locked, so its duties wait", help=KeyLocked.help)
         first_height = node.chain.head.height + 1
         await nursery.start(node.replica.run)
+        nursery.start_soon(node.outgoing.run)
         nursery.start_soon(follow_blocks, node, first_height)
         nursery.start_soon(follow_catch_up, node.chain, node.replica, node.kit.works)
         nursery.start_soon(warm_worker, node)

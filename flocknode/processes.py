@@ -1,4 +1,4 @@
-"""What processes that a node starts for its own work have in common: they die with it, and speak over their pipes."""
+"""What the processes of a node have in common: those that it starts die with it and speak over pipes; memory."""
 
 import ctypes
 import os
@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 PR_SET_PDEATHSIG = 1
+# glibc's malloc.h.
+M_ARENA_MAX = -8
 
 
 def die_with(parent: int) -> None:
@@ -18,6 +20,17 @@ def die_with(parent: int) -> None:
     # The parent may have died before the call above, which then says nothing.
     if os.getppid() != parent:
         sys.exit("the parent is gone")
+
+
+def share_one_heap() -> None:
+    """Have all threads allocate from one heap, where the C library is glibc.
+
+    By default each has its own and keeps the most that it ever held: a daemon then grows by megabytes over its first
+    thousands of blocks, as one thread after the other writes them. Threads of Python take turns anyway.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(M_ARENA_MAX, 1)
 
 
 def take_over_pipes() -> tuple[BinaryIO, BinaryIO]:

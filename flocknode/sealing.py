@@ -5,8 +5,11 @@ whose nonce is the piece's index. So a single piece, shown with its Merkle path 
 does not authenticate (arena.md "Datasets"). The order and number of the pieces are what the blob's root says.
 """
 
+import io
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
 from nacl import utils
 from nacl.exceptions import CryptoError
@@ -15,8 +18,17 @@ from nacl.secret import SecretBox
 from protocol.blobs import PIECE_BYTES
 from protocol.errors import InvalidProof
 
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer as Buffer
+
 KEY_BYTES = SecretBox.KEY_SIZE
+# Progress is told every so many pieces, which is 4 MiB.
+REPORTED_PIECES = 64
 CLEAR_BYTES = PIECE_BYTES - SecretBox.MACBYTES
+
+
+# Called with the bytes that are done.
+Report = Callable[[int], object]
 
 
 def make_key() -> bytes:
@@ -38,20 +50,55 @@ def open_piece(key: bytes, index: int, sealed: bytes) -> bytes:
         raise InvalidProof(f"piece {index} does not authenticate under the key", piece=index) from error
 
 
-def seal_file(source: Path, target: Path, key: bytes) -> None:
-    """Encrypt a file into a blob's bytes, in constant memory. Equal keys and files give equal bytes."""
-    with source.open("rb") as clear, target.open("wb") as sealed:
-        for index, piece in enumerate(iter(lambda: clear.read(CLEAR_BYTES), b"")):
-            sealed.write(seal_piece(key, index, piece))
+class SealedStream(io.RawIOBase):
+    """Reads as the bytes of the encrypted blob of a file in clear, in constant memory and without a copy on the disk.
+
+    Equal keys and files give equal bytes. `report` hears now and then how many bytes of the file are done.
+    """
+
+    def __init__(self, clear: BinaryIO, key: bytes, report: Report = lambda done: None) -> None:
+        super().__init__()
+        self._clear = clear
+        self._key = key
+        self._report = report
+        self._index = 0
+        self._sealed = memoryview(b"")
+
+    def readable(self) -> bool:
+        """Return that it can be read."""
+        return True
+
+    def readinto(self, buffer: "Buffer", /) -> int:
+        """Fill a buffer with what comes next, and return how much that is; 0 at the end."""
+        if not self._sealed:
+            self._sealed = memoryview(self._seal_next())
+        view = memoryview(buffer)
+        count = min(len(view), len(self._sealed))
+        view[:count], self._sealed = self._sealed[:count], self._sealed[count:]
+        return count
+
+    def _seal_next(self) -> bytes:
+        piece = self._clear.read(CLEAR_BYTES)
+        if not piece:
+            return b""
+        if self._index % REPORTED_PIECES == 0:
+            self._report(self._index * CLEAR_BYTES + len(piece))
+        self._index += 1
+        return seal_piece(self._key, self._index - 1, piece)
 
 
-def open_file(source: Path, target: Path, key: bytes) -> None:
-    """Decrypt a blob's bytes into a file, which appears only if every piece authenticates; else `InvalidProof`."""
+def open_file(source: Path, target: Path, key: bytes, report: Report = lambda done: None) -> None:
+    """Decrypt a blob's bytes into a file, which appears only if every piece authenticates; else `InvalidProof`.
+
+    `report` hears now and then how many bytes are done.
+    """
     partial = target.with_name(target.name + ".partial")
     try:
         with source.open("rb") as sealed, partial.open("wb") as clear:
             for index, piece in enumerate(iter(lambda: sealed.read(PIECE_BYTES), b"")):
                 clear.write(open_piece(key, index, piece))
+                if index % REPORTED_PIECES == 0:
+                    report(index * PIECE_BYTES + len(piece))
         os.replace(partial, target)
     finally:
         partial.unlink(missing_ok=True)

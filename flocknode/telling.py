@@ -7,9 +7,10 @@ from flocknode.chain import Chain
 from flocknode.logs import LogOutput
 from flocknode.network import PeerId
 from flocknode.replica import Replica, ReplicaStatus
+from flocknode.round_history import RoundHistory
 from flocknode.rpc.events import EventHub
-from flocknode.rpc.history import MemoryHistory
 from flocknode.rpc.records import PeerChange, PeerEvent, RoundEvent
+from flocknode.task_events import TaskHistory
 from flocknode.work import Works
 
 # How often a node looks whether it is behind, and by how much it must be for that to count as work.
@@ -19,10 +20,9 @@ MIN_BEHIND_BLOCKS = 16
 
 def remember_events(hub: EventHub, chain: Chain, output: LogOutput) -> None:
     """Give the hub the past of those topics that a subscriber can resume."""
-    first_height = chain.head.height + 1
     hub.histories["blocks"] = BlockHistory(chain)
-    hub.histories["rounds"] = MemoryHistory(first_height)
-    hub.histories["tasks"] = MemoryHistory(first_height)
+    hub.histories["rounds"] = RoundHistory(chain)
+    hub.histories["tasks"] = TaskHistory(chain.store)
     hub.histories["logs"] = output
 
 

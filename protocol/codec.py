@@ -19,10 +19,14 @@ MAX_DECODE_BYTES = 8 * 1024 * 1024
 # Decoders are built once; a program decodes to no more kinds than it names.
 MAX_DECODERS = 256
 
+# One for all, for a fresh one costs as much as packing a record. It keeps nothing from one call to the next, and plain
+# values run no code of ours, so no other thread can come in between.
+_packer = msgpack.Packer(use_bin_type=True)
+
 
 def encode(record: Any) -> bytes:
     """Return the canonical bytes of a record, or of a plain value made of integers, bytes, text, tuples and None."""
-    return msgpack.packb(msgspec.to_builtins(record, builtin_types=(bytes,)), use_bin_type=True)  # type: ignore[no-any-return]
+    return _packer.pack(msgspec.to_builtins(record, builtin_types=(bytes,)))  # type: ignore[no-any-return]
 
 
 def decode(data: bytes, kind: type[T], *, max_bytes: int = MAX_DECODE_BYTES) -> T:

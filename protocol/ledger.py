@@ -72,12 +72,16 @@ class ChainState:
 
 @dataclass(frozen=True, kw_only=True)
 class Applied:
-    """What a block does. `changes` maps state keys to new values, None deletes; nothing is written yet."""
+    """What a block does. `changes` maps state keys to new values, None deletes; nothing is written yet.
+
+    `is_phase_changed` says whether a task began another phase or ended, which even an empty block can bring about.
+    """
 
     head: Head
     changes: Mapping[bytes, bytes | None]
     commitment: Commitment
     receipts: tuple[Receipt, ...]
+    is_phase_changed: bool
 
 
 def apply_block(before: ChainState, block: Block) -> Applied:
@@ -96,7 +100,13 @@ def apply_block(before: ChainState, block: Block) -> Applied:
         state_root=commitment.root(),
         receipts_root=receipts_root(receipts),
     )
-    return Applied(head=head, changes=state.changes, commitment=commitment, receipts=receipts)
+    return Applied(
+        head=head,
+        changes=state.changes,
+        commitment=commitment,
+        receipts=receipts,
+        is_phase_changed=get_phases(before.view) != get_phases(state),
+    )
 
 
 def build_block(
@@ -364,6 +374,11 @@ def finish_block(state: Overlay, context: Context) -> None:
     phases.end_block(state, context)
     purses.release_unbonded(state, context.time_ms)
     advance_voters(state, context.beacon)
+
+
+def get_phases(state: StateView) -> dict[int, tuple[int, Phase]]:
+    """Return (epoch, phase) of every active task by its id."""
+    return {task.id: (task.epoch, task.phase) for task in scan_active_tasks(state)}
 
 
 def is_block_due(view: StateView, now_ms: int) -> bool:

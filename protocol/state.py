@@ -8,6 +8,7 @@ alone, and a mismatch can be located.
 import heapq
 from bisect import bisect_left, insort
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Generic, Protocol, TypeVar
 
 import gmpy2
@@ -124,7 +125,7 @@ class Commitment:
 
     def root(self) -> bytes:
         """Return the state root: a Merkle root (RFC 6962) over the buckets."""
-        return crypto.merkle_root([crypto.merkle_leaf(crypto.multiset_bytes(bucket)) for bucket in self.buckets])
+        return crypto.merkle_root([_leaf(bucket) for bucket in self.buckets])
 
     def update(self, view: StateView, changes: Mapping[bytes, bytes | None]) -> "Commitment":
         """Return the commitment after the changes; `view` is the state before them."""
@@ -147,6 +148,12 @@ class Commitment:
 def bucket_of(key: bytes) -> int:
     """Return the bucket, 0 to 255, that a record with this key falls into."""
     return crypto.hash_parts("flock/bucket", key)[0]
+
+
+# A block changes few buckets; several states that build on each other are in use at a time.
+@lru_cache(maxsize=8 * BUCKETS)
+def _leaf(bucket: "gmpy2.mpz") -> bytes:
+    return crypto.merkle_leaf(crypto.multiset_bytes(bucket))
 
 
 def _member(key: bytes, value: bytes) -> bytes:

@@ -5,6 +5,8 @@ elsewhere; this module only refuses what could not be the next entry.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
+from itertools import islice
 from typing import TypeVar
 
 from protocol.blocks import Block, Head, Receipt, block_id, transaction_id
@@ -23,9 +25,14 @@ BLOCK_PREFIX = b"b"
 COMMIT_PREFIX = b"c"
 RECEIPTS_PREFIX = b"r"
 TRANSACTION_PREFIX = b"t"
+EVENT_PREFIX = b"e"
 
 ENTRIES = {BLOCK_PREFIX: "block", COMMIT_PREFIX: "commit", RECEIPTS_PREFIX: "receipts"}
 HEIGHT_BYTES = 8
+INDEX_BYTES = 4
+
+# Where an event of a task is stored: its height, and its index there.
+TaskEventPlace = tuple[int, int]
 
 T = TypeVar("T")
 
@@ -106,11 +113,12 @@ class ChainStore(LogReader):
         changes: Mapping[bytes, bytes | None],
         buckets: Mapping[int, bytes],
         head: Head,
+        events: Sequence[bytes] = (),
     ) -> None:
         """Append a block with its commit, receipts and changes of the state; all durable when this returns, or none.
 
         `changes` maps state keys to new values (None deletes), `buckets` the indices of changed buckets to their new
-        384 bytes; `head` is the log after this block.
+        384 bytes; `head` is the log after this block, `events` tell people what it did to tasks.
         """
         self._check_next(block, commit, receipts, head)
         height = integer_bytes(head.height)
@@ -122,9 +130,26 @@ class ChainStore(LogReader):
         }
         for index, transaction in enumerate(block.transactions):
             batch[TRANSACTION_PREFIX + transaction_id(transaction)] = encode((head.height, index))
+        for index, event in enumerate(events):
+            batch[event_key((head.height, index))] = event
         batch.update(encode_changes(changes, buckets))
         self._database.write(batch)
         self._head = head
+
+    def append_task_event(self, event: bytes, place: TaskEventPlace) -> None:
+        """Store an event that no block brought, at the place that `next_task_event` named."""
+        self._database.write({event_key(place): event})
+
+    def next_task_event(self) -> TaskEventPlace:
+        """Return the place of the next event at the newest height."""
+        assert self._head is not None, "a log starts with its genesis state"
+        height = self._head.height
+        return height, sum(1 for _ in self._database.scan(EVENT_PREFIX + integer_bytes(height)))
+
+    def load_task_events(self, start: TaskEventPlace, limit: int) -> list[tuple[TaskEventPlace, bytes]]:
+        """Return the first so many events from a place on, in order."""
+        with closing(self._database.scan(EVENT_PREFIX, event_key(start))) as found:
+            return [(event_place(key), event) for key, event in islice(found, limit)]
 
     def load_head(self) -> Head | None:
         """Return the newest committed head, or None before the genesis state is stored."""
@@ -147,6 +172,18 @@ class ChainStore(LogReader):
         return entry
 
 
+def event_key(place: TaskEventPlace) -> bytes:
+    """Return the key that the event at a place is stored under."""
+    height, index = place
+    return EVENT_PREFIX + integer_bytes(height) + index.to_bytes(INDEX_BYTES, "big")
+
+
+def event_place(key: bytes) -> TaskEventPlace:
+    """Return the place of the event that is stored under a key."""
+    rest = key.removeprefix(EVENT_PREFIX)
+    return int.from_bytes(rest[:HEIGHT_BYTES], "big"), int.from_bytes(rest[HEIGHT_BYTES:], "big")
+
+
 def describe_key(key: bytes) -> str:
     """Return in words what the record under a key of the database is."""
     rest = key[1:]
@@ -161,6 +198,8 @@ def describe_key(key: bytes) -> str:
             return f"state record {rest.hex()} in bucket {bucket_of(rest)}"
         case b"m" if len(rest) == 1:
             return f"state bucket {rest[0]}"
+        case b"e":
+            return f"event of a task at height {event_place(key)[0]}"
         case b"n":
             return "note of a participant"
         case _:

@@ -160,6 +160,7 @@ class Ledger:
     def apply(self, block: Block) -> tuple[Receipt, ...]:
         """Apply and commit a block."""
         applied = ledger.apply_block(self.before, block)
+        self.is_phase_changed = applied.is_phase_changed
         self.state.apply(applied.changes)
         self.before = ledger.ChainState(
             chain=self.chain,

@@ -6,7 +6,7 @@ from typing import Any
 
 from cyclopts import App
 
-from flocknode.cli.app import app
+from flocknode.cli.app import app, run
 from flocknode.errors import Exit
 from flocknode.home import Home
 from flocknode.logs import configure
@@ -94,6 +94,22 @@ def test_formulas_stand_where_the_table_says():
         r"Formulas? ([^.]*)", " ".join(f.__doc__ or "" for f in vars(arena).values() if callable(f))
     )
     assert {tag for text in documented for tag in re.findall(r"\b[AO]\d+\b", text)} <= listed
+
+
+def test_the_way_to_a_node_of_ones_own_leads_there(tmp_path: Path):
+    """The commands of the section, as they stand there, make two homes of one chain that are ready to start."""
+    section = README.split("## One node for real")[1].split("\n## ")[0]
+    lines = [line.strip() for line in section.splitlines() if line.startswith("    flocknode ")]
+    peer = "12D3KooWBmAwcd4PJNJvfV89HwE48nwkRmAgo8Vy3uQEyNNHBox2"
+    for line in lines:
+        words = line.replace("~", str(tmp_path)).replace("12D3Koo...", peer).split()[1:]
+        if "--bootstrap" in words:
+            words.append("--no-passphrase")
+        words = ["config", "check", *words[1:]] if words[0] == "node" else words
+        assert run([*words, "--json"]) == Exit.OK, line
+    assert len(lines) == 6
+    documents = [(tmp_path / home / "genesis.json").read_bytes() for home in ("node", "other")]
+    assert documents[0] == documents[1]
 
 
 def test_paths_that_the_readme_names_exist():

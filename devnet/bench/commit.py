@@ -18,11 +18,12 @@ REPLICAS = 4
 LONE_TRANSACTIONS = 60
 # Between two lone transactions the chain comes to rest.
 REST_S = 0.5
-TRANSFERS = 2_000
+TRANSFERS = 8_000
 # Every transfer is checked by every replica, and the machine has so many cores.
 CORES = 2
 # A mempool takes 256 waiting transactions of one account, so that many and no more are sent ahead of the log.
 WINDOW = 200
+# What travels in one batch of RPC.
 STEP = 25
 POLL_S = 0.02
 
@@ -93,8 +94,8 @@ async def push(daemon: Daemon, transactions: Sequence[bytes]) -> None:
     async with open_client(daemon.home) as client:
         for first in range(0, len(transactions), STEP):
             await wait_for_nonce(client, first - WINDOW)
-            for data in transactions[first : first + STEP]:
-                await client.call("tx.submit", Outcome, transaction=data.hex(), wait=False)
+            batch = [{"transaction": data.hex(), "wait": False} for data in transactions[first : first + STEP]]
+            await client.call_all("tx.submit", Outcome, batch)
         await wait_for_nonce(client, len(transactions))
 
 

@@ -1,7 +1,7 @@
-"""A few replicas on this machine for a bench: homes in a temporary folder, daemons that end with it."""
+"""A few replicas on this machine: daemons of one chain that end with whoever asked for them."""
 
 from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -47,22 +47,28 @@ def create_replicas(folder: Path, count: int) -> list[Home]:
 @asynccontextmanager
 async def running_replicas(count: int) -> AsyncIterator[list[Daemon]]:
     """Give so many daemons that have committed their first block; they are stopped and removed at the end."""
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(TemporaryDirectory(prefix="flocknode-bench-")))
-        homes = create_replicas(folder, count)
-        daemons = [Daemon(home.path.name, home, folder / f"{home.path.name}.log") for home in homes]
-        try:
-            for daemon in daemons:
-                daemon.start()
-            for daemon in daemons:
-                await daemon.wait_ready()
-                await wait_for_height(daemon, 1)
+    with TemporaryDirectory(prefix="flocknode-bench-") as folder:
+        async with replicas_in(Path(folder), count) as daemons:
             yield daemons
-        finally:
-            with trio.CancelScope(shield=True):
-                async with trio.open_nursery() as nursery:
-                    for daemon in daemons:
-                        nursery.start_soon(daemon.stop)
+
+
+@asynccontextmanager
+async def replicas_in(folder: Path, count: int) -> AsyncIterator[list[Daemon]]:
+    """Give so many daemons with homes in a folder, once they have committed a block; they are stopped at the end."""
+    homes = create_replicas(folder, count)
+    daemons = [Daemon(home.path.name, home, folder / f"{home.path.name}.log") for home in homes]
+    try:
+        for daemon in daemons:
+            daemon.start()
+        for daemon in daemons:
+            await daemon.wait_ready()
+            await wait_for_height(daemon, 1)
+        yield daemons
+    finally:
+        with trio.CancelScope(shield=True):
+            async with trio.open_nursery() as nursery:
+                for daemon in daemons:
+                    nursery.start_soon(daemon.stop)
 
 
 async def wait_for_height(daemon: Daemon, height: int) -> None:

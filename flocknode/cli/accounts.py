@@ -7,8 +7,8 @@ from cyclopts import App, Parameter
 from flocknode.cli.names import resolve_account
 from flocknode.cli.options import Common, Options
 from flocknode.cli.output import note, show
-from flocknode.cli.text import Table, format_fields, format_fml, parse_fml, short
-from flocknode.errors import Exit
+from flocknode.cli.text import Table, format_fields, format_fml, parse_fml, parse_id, short
+from flocknode.errors import Exit, UsageError
 from flocknode.home import load_names
 from flocknode.rpc.call import call
 from flocknode.rpc.records import Account, AccountList, Outcome, Transaction
@@ -61,7 +61,8 @@ def list_accounts(*, after: str | None = None, limit: int = 100, options: Common
         How many to list at most.
     """
     names = load_names(options.home)
-    found = call(options.home, "account.list", AccountList, after=after, limit=limit)
+    start = None if after is None else resolve_account(options.home, after)
+    found = call(options.home, "account.list", AccountList, after=start, limit=limit)
 
     def render(found: AccountList) -> Table:
         rows = [
@@ -120,7 +121,11 @@ def submit(transaction: str, /, *, no_wait: NoWait = False, options: Common) -> 
     no_wait
         Return as soon as the transaction is in the mempool.
     """
-    outcome = call(options.home, "tx.submit", Outcome, transaction=transaction.lower(), wait=not no_wait)
+    try:
+        data = bytes.fromhex(transaction)
+    except ValueError as error:
+        raise UsageError("the transaction is not hex") from error
+    outcome = call(options.home, "tx.submit", Outcome, transaction=data.hex(), wait=not no_wait)
     return show_outcome(options, outcome)
 
 
@@ -135,7 +140,7 @@ def wait(identifier: str, /, *, expiry: int | None = None, options: Common) -> E
     expiry
         Its expiry height, as it was printed when the transaction was sent.
     """
-    outcome = call(options.home, "tx.wait", Outcome, id=identifier.lower(), expiry_height=expiry)
+    outcome = call(options.home, "tx.wait", Outcome, id=parse_id(identifier), expiry_height=expiry)
     return show_outcome(options, outcome)
 
 
@@ -166,7 +171,7 @@ def show_transaction(identifier: str, /, *, options: Common) -> None:
             ]
         )
 
-    show(options, call(options.home, "tx.show", Transaction, id=identifier.lower()), render)
+    show(options, call(options.home, "tx.show", Transaction, id=parse_id(identifier)), render)
 
 
 def show_outcome(options: Options, outcome: Outcome) -> Exit:

@@ -3,6 +3,7 @@
 Commands are named by their import path and loaded when they are used, so that `status` answers at once.
 """
 
+import errno
 import inspect
 import os
 import sys
@@ -16,7 +17,7 @@ from cyclopts import App, CycloptsError, Group, Parameter
 
 from flocknode import __version__
 from flocknode.cli.options import Options
-from flocknode.errors import Exit, FlocknodeError, UsageError
+from flocknode.errors import Exit, FileUnusable, FlocknodeError, UsageError
 from protocol.errors import ProtocolError
 from storage.errors import StorageError
 
@@ -27,18 +28,18 @@ START, WATCH, CHAIN, WORK, KEYS, TOOLS = (
     Group(name, sort_key=place) for place, name in enumerate(("Start", "Watch", "Chain", "Work", "Keys", "Tools"))
 )
 
-# Group, name, what `flocknode --help` says, and where the command is.
+# Group, name, what `flocknode --help` says if the command has no words of its own, and where the command is.
 COMMANDS = (
-    (START, "init", "Create the home of a node.", "node:init"),
+    (START, "init", None, "node:init"),
     (START, "genesis", "Begin a chain.", "genesis:genesis"),
-    (START, "node", "Run the daemon.", "node:run_node"),
-    (START, "status", "Say how the node is doing.", "node:status"),
-    (START, "stop", "Stop the daemon.", "node:stop"),
-    (START, "doctor", "Look for what is wrong, and say what to do.", "doctor:doctor"),
-    (WATCH, "top", "Show the node on one screen.", "top:top"),
-    (WATCH, "watch", "Show what happens, as it happens.", "watch:watch"),
-    (WATCH, "logs", "Show the daemon's log.", "logs:logs"),
-    (WATCH, "peers", "List the node's peers.", "node:peers"),
+    (START, "node", None, "node:run_node"),
+    (START, "status", None, "node:status"),
+    (START, "stop", None, "node:stop"),
+    (START, "doctor", None, "doctor:doctor"),
+    (WATCH, "top", None, "top:top"),
+    (WATCH, "watch", None, "watch:watch"),
+    (WATCH, "logs", None, "logs:logs"),
+    (WATCH, "peers", None, "node:peers"),
     (CHAIN, "chain", "The signed log: blocks, parameters, supply.", "chain:chain"),
     (CHAIN, "account", "Balances, bonds and stakes.", "accounts:account"),
     (CHAIN, "tx", "Send transactions and look at them.", "accounts:tx"),
@@ -46,13 +47,13 @@ COMMANDS = (
     (CHAIN, "log", "Check the signed log again from genesis.", "log:log"),
     (WORK, "arena", "AI Arena: tasks, submissions, scores, payouts.", "arena:arena"),
     (WORK, "data", "Datasets.", "tools:data"),
-    (KEYS, "keys", "The keys of a home: show, passphrase, backup, unlock.", "keys:keys"),
-    (TOOLS, "attach", "Open a prompt for JSON-RPC calls.", "attach:attach"),
+    (KEYS, "keys", "The keys of a home: show, passphrase, backup, unlock, lock.", "keys:keys"),
+    (TOOLS, "attach", None, "attach:attach"),
     (TOOLS, "config", "The settings of a node.", "config:config"),
-    (TOOLS, "completion", "Print the script of a shell's completion.", "tools:completion"),
+    (TOOLS, "completion", None, "tools:completion"),
     (TOOLS, "db", "Repair a damaged database.", "db:db"),
-    (TOOLS, "rpc", "Call any method of the daemon's socket.", "tools:rpc"),
-    (TOOLS, "version", "Print the version.", "tools:version"),
+    (TOOLS, "rpc", None, "tools:rpc"),
+    (TOOLS, "version", None, "tools:version"),
 )
 
 app = App(name="flocknode", version=__version__, help="A node of the flock.", help_epilogue=EPILOGUE)
@@ -86,12 +87,16 @@ def _launch(
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command line and return its exit code."""
+    if not arguments or {"--help", "-h"} & set(arguments):
+        for _, name, *_ in COMMANDS:
+            # A command that is not loaded has no words that the list of commands could show.
+            app[name]
     try:
         result = app.meta(arguments, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
     except BrokenPipeError:
-        # The reader of our output has seen enough; nothing more can be flushed to it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader of our output has seen enough.
+        _drop_output()
         return Exit.ERROR
     except BaseException as error:
         error = _unwrap(error)
@@ -103,6 +108,11 @@ def run(arguments: Sequence[str]) -> int:
         print_error(failure, is_json="--json" in arguments)
         return exit_code_of(failure)
     return result if isinstance(result, Exit) else Exit.OK
+
+
+def _drop_output() -> None:
+    """Let go of what cannot be written, or it would be tried again at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run_under_trio(call: Any) -> object:
@@ -127,6 +137,12 @@ def _find_failure(error: BaseException) -> FlocknodeError | None:
         return FlocknodeError(error.message, help=error.help, **error.data)
     if isinstance(error, StorageError):
         return FlocknodeError(str(error.args[0]), help=error.help)
+    if isinstance(error, OSError) and error.filename is not None:
+        # A file that the machine refuses: no permission, no such folder, no room.
+        return FileUnusable(f"{error.filename}: {error.strerror}", help="`flocknode doctor` looks at files and disk.")
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        _drop_output()
+        return FileUnusable("the output cannot be written: no space is left where it goes")
     return error if isinstance(error, FlocknodeError) else None
 
 

@@ -9,8 +9,10 @@ from cyclopts import App, Parameter
 
 from flocknode.cli import arena_text
 from flocknode.cli.accounts import NoWait, show_outcome
+from flocknode.cli.datasets import require_dataset
 from flocknode.cli.options import Common, Options
 from flocknode.cli.output import note, show
+from flocknode.cli.progress import call_long
 from flocknode.cli.text import FIRST_EPOCH, parse_fml, parse_millionths
 from flocknode.errors import Exit, FileUnusable, UsageError
 from flocknode.home import load_names
@@ -82,8 +84,8 @@ def create(
         metric=metric,
         metric_low_millionths=parse_millionths(low),
         metric_high_millionths=parse_millionths(high),
-        dataset_a=_existing(data_a),
-        dataset_b=_existing(data_b),
+        dataset_a=require_dataset(data_a),
+        dataset_b=require_dataset(data_b),
         epochs=epochs,
         escrow_units=parse_fml(escrow),
         wait=not no_wait,
@@ -139,7 +141,7 @@ def join(
         task=task,
         role=role,
         stake_units=parse_fml(stake),
-        dataset=None if data is None else _existing(data),
+        dataset=None if data is None else require_dataset(data),
         training=msgspec.to_builtins(training) if role == "trainer" else None,
         wait=not no_wait,
     )
@@ -251,7 +253,7 @@ def leaderboard(task: str, /, *, epoch: int | None = None, options: Common) -> N
 
 
 def _send(options: Options, method: str, **params: Any) -> Exit:
-    submitted = call(options.home, method, Submitted, **params)
+    submitted = call_long(options, method, Submitted, **params)
     if options.json:
         show(options, submitted, lambda _: "")
         return Exit.OK if submitted.outcome.status in ("included", "pending") else Exit.REFUSED

@@ -14,7 +14,7 @@ from flocknode.cli.text import format_fields
 from flocknode.errors import UsageError
 from flocknode.home import Home
 from flocknode.rpc.call import call
-from flocknode.rpc.records import Unlocked
+from flocknode.rpc.records import Locked, Unlocked
 
 WITHOUT = ", or leave the key in clear with --no-passphrase"
 
@@ -69,7 +69,7 @@ def show_keys(*, options: Common) -> None:
 
 @keys.command
 def unlock(*, passphrase_file: PassphraseFile = None, options: Common) -> None:
-    """Open the account's key in the running daemon, until it stops.
+    """Open the account's key in the running daemon, until it stops or `keys lock`.
 
     Parameters
     ----------
@@ -81,7 +81,14 @@ def unlock(*, passphrase_file: PassphraseFile = None, options: Common) -> None:
     if given is None:
         raise UsageError("the account key of this home is in clear: nothing is locked")
     found = call(options.home, "keys.unlock", Unlocked, passphrase=given)
-    show(options, found, lambda found: f"unlocked {found.account} until the daemon stops")
+    show(options, found, lambda found: f"unlocked {found.account} until the daemon stops or `flocknode keys lock`")
+
+
+@keys.command
+def lock(*, options: Common) -> None:
+    """Let the running daemon forget the account's key; it goes on replicating, and signs nothing for the account."""
+    found = call(options.home, "keys.lock", Locked)
+    show(options, found, lambda found: f"locked {found.account}; `flocknode keys unlock` opens it again")
 
 
 @keys.command(name="passphrase")

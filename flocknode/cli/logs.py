@@ -13,7 +13,7 @@ from flocknode.cli.output import note
 from flocknode.errors import NotRunning
 from flocknode.home import Home
 from flocknode.log_files import read_lines
-from flocknode.logs import LEVELS, format_line
+from flocknode.logs import LEVELS, format_line, has_colours
 from flocknode.rpc.call import call, convert_result
 from flocknode.rpc.records import MAX_TAIL, Level, LogLine, LogTail
 
@@ -72,5 +72,5 @@ def _read_file(home: Home, lines: int, level: Level) -> list[LogLine]:
 
 
 def _print(options: Options, line: LogLine) -> None:
-    text = msgspec.json.encode(line).decode() if options.json else format_line(line, has_colour=sys.stdout.isatty())
+    text = msgspec.json.encode(line).decode() if options.json else format_line(line, has_colour=has_colours(sys.stdout))
     print(text, flush=True)

@@ -6,7 +6,7 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
@@ -18,6 +18,9 @@ from flocknode.errors import ConnectionLost
 from flocknode.home import load_names
 from flocknode.rpc.call import call
 from flocknode.rpc.records import NodeStatus, PeerList, Stopping
+
+if TYPE_CHECKING:
+    from flocknode.logs import ConsoleForm
 
 STOP_TIMEOUT_SECONDS = 30.0
 
@@ -87,6 +90,7 @@ def init(
 async def run_node(*, passphrase_file: PassphraseFile = None, options: Common) -> None:
     """Run the daemon in the foreground; Ctrl-C or SIGTERM stops it cleanly.
 
+    Its log goes to stderr: as lines for people, with --json as JSON, with --quiet warnings and errors alone.
     Without its passphrase the account stays locked: the node replicates, and `flocknode keys unlock` opens the account.
 
     Parameters
@@ -101,7 +105,8 @@ async def run_node(*, passphrase_file: PassphraseFile = None, options: Common) -
     passphrase = None
     if passphrase_file is not None or sys.stdin.isatty():
         passphrase = get_passphrase(options.home, passphrase_file)
-    await run_until_signal(partial(run, options.home, passphrase))
+    form: ConsoleForm = "json" if options.json else "faults" if options.quiet else "text"
+    await run_until_signal(partial(run, options.home, passphrase, form))
 
 
 def status(*, options: Common) -> None:

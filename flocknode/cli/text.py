@@ -1,5 +1,6 @@
 """How values look to people: amounts, hashes with names, durations, tables. Reads values back, too. Prints nothing."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -7,6 +8,7 @@ from decimal import Decimal, InvalidOperation
 from flocknode.errors import UsageError
 
 FML_DECIMALS = 9
+MAX_UNITS = 2**63 - 1
 MILLION_DECIMALS = 6
 SHORT_HEX = 8
 NOTHING = "-"
@@ -35,8 +37,18 @@ def format_millionths(value: int | None) -> str:
 
 
 def parse_fml(text: str) -> int:
-    """Return an amount of FML in base units. Raises `UsageError` when it is none, or finer than a unit."""
-    return _parse_decimal(text, FML_DECIMALS, "an amount of FML, such as 12.5")
+    """Return an amount of FML in base units. Raises `UsageError` when it is none, negative, or finer than a unit."""
+    units = _parse_decimal(text, FML_DECIMALS, "an amount of FML, such as 12.5")
+    if not 0 <= units <= MAX_UNITS:
+        raise UsageError(f"{text!r} is not an amount of FML that there can be")
+    return units
+
+
+def parse_id(text: str) -> str:
+    """Return the id of a transaction in hex. Raises `UsageError` when it is none."""
+    if re.fullmatch("[0-9a-f]{64}", text.lower()) is None:
+        raise UsageError(f"{text!r} is not the id of a transaction, which has 64 hex digits")
+    return text.lower()
 
 
 def parse_millionths(text: str) -> int:

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 from cyclopts import App, Parameter
+from msgspec import Struct
 
 from flocknode import __version__
 from flocknode.cli.calls import parse_parameters
 from flocknode.cli.options import Common
 from flocknode.cli.output import note, show
+from flocknode.cli.progress import Clock, show_bars
 from flocknode.cli.text import Table
 from flocknode.errors import UsageError
 from flocknode.rpc.call import call
@@ -23,6 +25,20 @@ if TYPE_CHECKING:
 PART = re.compile(r"([a-z0-9_-]{1,32})=([1-9][0-9]{0,5})")
 
 data = App(name="data")
+
+
+class Part(Struct, frozen=True):
+    """One part of a split, and the file that holds it."""
+
+    part: str
+    rows: int
+    path: str
+
+
+class Split(Struct, frozen=True):
+    """What a split made, in the order of its parts."""
+
+    files: tuple[Part, ...]
 
 
 def rpc(method: str, /, *parameters: str, options: Common) -> None:
@@ -84,28 +100,37 @@ async def split(
     """
     import tempfile
 
-    from flocknode.jobs import DatasetSplit
+    import trio
+
     from flocknode.worker import Worker
 
     job = _make_split(dataset, seed, part, out)
+    await trio.Path(out).mkdir(parents=True, exist_ok=True)
     note(options, f"starting the learning worker to cut {dataset}")
-    with tempfile.TemporaryDirectory() as scratch:
+    clock = Clock("splitting", dataset, "parts")
+    with tempfile.TemporaryDirectory() as scratch, show_bars(options) as tell:
+        tell(clock.describe(0, len(part)))
         worker = Worker(Path(scratch))
         await worker.start()
         try:
-            result = await worker.run(job)
+            result = await worker.run(job, lambda progress: tell(clock.describe(progress.done, progress.total)))
         finally:
             await worker.stop()
 
-    def render(found: DatasetSplit) -> Table:
+    made = Split(files=tuple(Part(part=file.part, rows=file.rows, path=file.path) for file in result.files))
+
+    def render(found: Split) -> Table:
         return Table(("PART", ">ROWS", "FILE"), [(file.part, str(file.rows), file.path) for file in found.files])
 
-    show(options, result, render)
+    show(options, made, render)
 
 
 def _make_split(dataset: str, seed: int, parts: list[str], out: Path) -> "SplitDataset":
     from flocknode.jobs import DatasetPart, SplitDataset
 
+    twice = next((name for name in parts if sum(part.split("=")[0] == name.split("=")[0] for part in parts) > 1), None)
+    if twice is not None:
+        raise UsageError(f"two parts have the name {twice.split('=')[0]!r}")
     job = SplitDataset(
         name=dataset,
         seed=seed,

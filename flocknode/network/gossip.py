@@ -78,6 +78,13 @@ class Gossip:
         if link is not None:
             link.put(topic, frame(Direct(topic, payload)))
 
+    def blame(self, peer: PeerId, fault: Misbehaviour) -> None:
+        """Count a fault; a linked peer is disconnected when it has too many."""
+        self._conduct.blame(peer, fault)
+        link = self.links.get(peer)
+        if link is not None and self._conduct.is_refused(peer):
+            link.scope.cancel()
+
     def describe(self, link: Link) -> PeerInfo:
         """Return what is known of a linked peer."""
         return PeerInfo(
@@ -119,7 +126,7 @@ class Gossip:
                     self.links[peer].put(Topic.CONSENSUS, frame(Pull(join_ids(ids))))
                 for peer in chase.faults:
                     fault = Misbehaviour("messages announced and not delivered", points=UNDELIVERED_POINTS)
-                    self._blame(self.links[peer], fault)
+                    self.blame(peer, fault)
             self._wants = trio.Event()
 
     # --- links -------------------------------------------------------------------------------------------------------
@@ -282,17 +289,13 @@ class Gossip:
             else:
                 self._spread.discard(letter.id)
         if verdict is Verdict.REJECT:
-            self._blame(link, Misbehaviour(f"a message about {topic.name.lower()} was rejected", points=REJECT_POINTS))
+            self.blame(
+                link.peer, Misbehaviour(f"a message about {topic.name.lower()} was rejected", points=REJECT_POINTS)
+            )
 
     def _push(self, peers: list[PeerId], topic: Topic, data: bytes) -> None:
         for peer in peers:
             self.links[peer].put(topic, data)
-
-    def _blame(self, link: Link, fault: Misbehaviour) -> None:
-        """Count a fault; the peer is disconnected when it has too many."""
-        self._conduct.blame(link.peer, fault)
-        if self._conduct.is_refused(link.peer):
-            link.scope.cancel()
 
 
 def message_id(topic: Topic, payload: bytes) -> MessageId:

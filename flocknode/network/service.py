@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 # Providers that are not linked are dialled for a blob, so many of them.
 MAX_PROVIDERS_DIALLED = 3
+# What a fault costs that the rest of the node reports: blocks with a forged commit, for one.
+REPORTED_POINTS = 60
 
 
 def read_wall_clock() -> int:
@@ -230,6 +232,10 @@ class Network:
             self._conduct.blame(peer, fault)
             await link.connection.close()
             raise PeerUnreachable(f"{peer} misbehaved: {fault.message}") from fault
+
+    def blame(self, peer: PeerId, reason: str) -> None:
+        """Count a fault of a peer that only the rest of the node could see; too many, and it is refused."""
+        self._gossip.blame(peer, Misbehaviour(reason, points=REPORTED_POINTS))
 
     async def fetch_blob(
         self, blob: BlobId, *, providers: Sequence[PeerId] = (), on_progress: Progress | None = None

@@ -22,10 +22,10 @@ ROTATION_BEATS = 10
 ANNOUNCED_BEATS = 3
 # Accepted messages that are kept for peers that missed them.
 HELD_BEATS = 30
-MAX_HELD = 8192
+MAX_HELD = 4096
 MAX_HELD_BYTES = 16 * 1024 * 1024
 # Half of the messages that are recognised when they come again, and of those that one peer is asked for only once.
-SEEN_GENERATION = 32_768
+SEEN_GENERATION = 16_384
 ASKED_GENERATION = 2_048
 # A push may be on its way behind the id; a peer that does not deliver is passed over, and later at fault.
 GRACE_S = 0.3
@@ -73,7 +73,7 @@ class Neighbour:
     blamed_at: float = float("-inf")
 
 
-@dataclass
+@dataclass(slots=True)
 class Held:
     """An accepted message as a frame, who is known to hold it too, and whom it was sent to on demand."""
 
@@ -81,7 +81,7 @@ class Held:
     data: bytes
     beat: int
     holders: set[PeerId]
-    served: set[PeerId] = field(default_factory=set)
+    served: frozenset[PeerId] = frozenset()
 
 
 @dataclass
@@ -251,7 +251,7 @@ class Spread:
         for message in ids:
             held = self._held.get(message)
             if held is not None and peer not in held.served:
-                held.served.add(peer)
+                held.served |= {peer}
                 found.append((held.topic, held.data))
         return found
 

@@ -1,6 +1,8 @@
 """What the performer of a duty has at hand."""
 
-from collections.abc import Callable
+import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -11,12 +13,13 @@ from flocknode.account import AccountKey
 from flocknode.chain import Chain
 from flocknode.participants.diary import Diary
 from flocknode.participants.sender import Sender
-from flocknode.sealing import seal_file
+from flocknode.rpc.records import WorkKind
+from flocknode.sealing import SealedStream, open_file
 from flocknode.work import Advance, Works
 from flocknode.worker import Worker
 from protocol import vrf
 from protocol.blinding import submit_alpha
-from protocol.blobs import BlobId
+from protocol.blobs import PIECE_BYTES, BlobId
 from protocol.crypto import hash_parts, integer_bytes
 from protocol.rules.arena.records import Task, get_task
 from storage.blobs import BlobStore
@@ -70,16 +73,31 @@ class Kit:
 
     async def seal_into_blob(self, source: Path, key: bytes) -> BlobId:
         """Encrypt a file into the blob store, off the event loop."""
-        return await trio.to_thread.run_sync(seal_into_blob, self.blobs, self.scratch, source, key)
+        size = (await trio.Path(source).stat()).st_size
+        with self.track_file("sealing", source.name, size) as report:
+            return await trio.to_thread.run_sync(seal_into_blob, self.blobs, source, key, report)
+
+    async def open_blob(self, blob: BlobId, target: Path, key: bytes) -> None:
+        """Decrypt a blob of the store into a file, off the event loop. Raises `InvalidProof`."""
+        with self.track_file("opening", f"blob {blob.root.hex()[:8]}", blob.length) as report:
+            await trio.to_thread.run_sync(open_file, self.blobs.path(blob), target, key, report)
+
+    @contextmanager
+    def track_file(self, kind: WorkKind, subject: str, total: int) -> Iterator[Callable[[int], None]]:
+        """Give the function that a thread reports to how many bytes of a file are done; it ends a cancelled thread."""
+        with self.works.track(kind, subject, "bytes") as advance:
+
+            def report(done: int) -> None:
+                trio.from_thread.check_cancelled()
+                trio.from_thread.run_sync(advance, done, total)
+
+            yield report
+            advance(total, total)
 
 
-def seal_into_blob(blobs: BlobStore, scratch: Path, source: Path, key: bytes) -> BlobId:
-    """Encrypt a file under a key of its own into the blob store."""
-    scratch.mkdir(parents=True, exist_ok=True)
-    sealed = scratch / f"{source.name}.sealed"
-    try:
-        seal_file(source, sealed, key)
-        with sealed.open("rb") as stream:
-            return blobs.put(stream)
-    finally:
-        sealed.unlink(missing_ok=True)
+def seal_into_blob(
+    blobs: BlobStore, source: Path, key: bytes, report: Callable[[int], object] = lambda done: None
+) -> BlobId:
+    """Encrypt a file under a key of its own into the blob store; `report` hears how many bytes are done."""
+    with source.open("rb") as clear:
+        return blobs.put(io.BufferedReader(SealedStream(clear, key, report), PIECE_BYTES))

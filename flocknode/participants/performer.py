@@ -44,9 +44,9 @@ class Performer:
 
     async def run(self) -> None:
         """Perform duties until cancelled; none while the account is locked, for all of them need its key."""
-        await self._kit.account.wait_open()
         async with trio.open_nursery() as nursery:
             while True:
+                await self._kit.account.wait_open()
                 height = self._kit.chain.head.height
                 due = get_duties(self._kit.chain.view, self._kit.address, self._kit.tag)
                 self._failures = {duty: count for duty, count in self._failures.items() if duty in due}

@@ -10,7 +10,6 @@ from flocknode.network.errors import BlobUnavailable
 from flocknode.participants.creator import find_dataset
 from flocknode.participants.diary import CommittedScores
 from flocknode.participants.kit import Kit
-from flocknode.sealing import open_file
 from flocknode.worker import JobFailed
 from protocol.blinding import score_commitment
 from protocol.blobs import BlobId
@@ -133,7 +132,7 @@ async def open_dataset(kit: Kit, task: Task, folder: Path) -> Path:
     blob = find_dataset(task, name).blob
     await fetch(kit, blob)
     path = folder / "dataset.safetensors"
-    await trio.to_thread.run_sync(open_file, kit.blobs.path(blob), path, key)
+    await kit.open_blob(blob, path, key)
     return path
 
 
@@ -151,7 +150,7 @@ async def open_weights(kit: Kit, task: Task, folder: Path, tag: bytes, submissio
     if not kit.blobs.has(submission.blob):
         return abstain(tag)
     try:
-        await trio.to_thread.run_sync(open_file, kit.blobs.path(submission.blob), path, submission.key)
+        await kit.open_blob(submission.blob, path, submission.key)
     except InvalidProof:
         # There is no plaintext; the ciphertext's root says which bytes were judged.
         return ScoreEntry(tag, Verdict.INVALID, 0, submission.blob.root, None)

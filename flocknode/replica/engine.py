@@ -72,7 +72,7 @@ class Engine:
         self.evidence: deque[events.EvidenceFound] = deque(maxlen=MAX_EVIDENCE)
         # When the current height began to wait, on trio's clock.
         self.height_began_at = 0.0
-        # Whether the newest block's state wants certifying by a successor; that of an empty one does not.
+        # Whether the newest block's state wants certifying by a successor; that of one that did nothing does not.
         newest = chain.load_block(height) if height else None
         self.asks_for_successor = newest is None or bool(newest.transactions)
         # Set while more committed blocks wait to be appended: then nothing is signed in between.
@@ -256,7 +256,7 @@ class Engine:
             self.signer.learn_commit(commit.height, block.header.time_ms)
         self._log_block(commit, len(block.transactions))
         self._transactions.advance(self.chain.state, block.transactions)
-        self.asks_for_successor = bool(block.transactions)
+        self.asks_for_successor = bool(block.transactions) or applied.is_phase_changed
         self.timers.clear()
         self.height_began_at, self._started_at = trio.current_time(), None
         following = events.HeightAdvanced(commit.height + 1, self.chain.replicas, self.chain.priorities)

@@ -97,5 +97,8 @@ class ReplicaNetwork(Protocol):
     def send(self, peer: PeerId, topic: Topic, payload: bytes) -> None:
         """Send a message to one peer."""
 
+    def blame(self, peer: PeerId, reason: str) -> None:
+        """Count against a peer that it sent what no honest one sends."""
+
     async def fetch_blocks(self, peer: PeerId, first_height: int, count: int) -> list[bytes]:
         """Return encoded (block, commit) pairs, unverified. Raises `NetworkError` when the peer does not deliver."""

@@ -228,7 +228,7 @@ class Replica:
         waited_ms = (trio.current_time() - engine.height_began_at) * 1000
         if waited_ms < params.min_block_interval_ms:
             return False
-        # The block before asks for a successor that certifies the state after it, unless it was empty.
+        # The block before asks for a successor that certifies the state after it, unless it did nothing.
         return (
             waited_ms >= params.idle_block_ms
             or engine.asks_for_successor
@@ -334,6 +334,7 @@ class Replica:
         except (Malformed, InvalidBlock, InvalidCommit) as error:
             log.warning("a peer sent a wrong block", peer=fetched.peer, height=core.state.height, reason=str(error))
             self._catch_up.avoid(fetched.peer)
+            self._network.blame(fetched.peer, f"a wrong block {core.state.height}: {error}")
         finally:
             engine.is_following_range = False
         if not fetched.pairs:

@@ -21,7 +21,7 @@ R = TypeVar("R")
 CALL_TIMEOUT_SECONDS = 3600.0
 
 
-def call(home: Home, method: str, result: type[R], **params: object) -> R:
+def call(home: Home, method: str, result: type[R], /, **params: object) -> R:
     """Return what the daemon of a home answers. Raises `NotRunning`, `RpcError` or `ConnectionLost`."""
     path = home.find_socket()
     try:

@@ -1,6 +1,6 @@
 """The other end of the socket for everything longer than one call: concurrent calls and subscriptions, under trio."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import TypeVar, overload
 
@@ -36,16 +36,26 @@ class RpcClient:
         self._is_closed = False
 
     @overload
-    async def call(self, method: str, result: None = None, **params: object) -> object: ...
+    async def call(self, method: str, result: None = None, /, **params: object) -> object: ...
 
     @overload
-    async def call(self, method: str, result: type[R], **params: object) -> R: ...
+    async def call(self, method: str, result: type[R], /, **params: object) -> R: ...
 
-    async def call(self, method: str, result: type[R] | None = None, **params: object) -> R | object:
+    async def call(self, method: str, result: type[R] | None = None, /, **params: object) -> R | object:
         """Return what the daemon answers, as a record if its type is given. Raises `RpcError` or `ConnectionLost`."""
         self._last_number += 1
         plain = await self._request(self._last_number, method, params)
         return plain if result is None else convert_result(plain, result)
+
+    async def call_all(self, method: str, result: type[R], calls: Sequence[Mapping[str, object]]) -> list[R]:
+        """Return the answers to many calls of one method, at most `jsonrpc.MAX_BATCH`, which travel as one batch.
+
+        `calls` are their parameters. Raises the first error among the answers as `RpcError`, or `ConnectionLost`.
+        """
+        numbered = dict(enumerate(calls, self._last_number + 1))
+        self._last_number += len(calls)
+        answers = await self._exchange(jsonrpc.encode_batch(method, numbered), method, list(numbered))
+        return [convert_result(plain, result) for plain in answers]
 
     async def subscribe(
         self, topics: Sequence[Topic], *, from_height: int | None = None, from_line: int | None = None
@@ -72,7 +82,8 @@ class RpcClient:
             # A broken connection ends like a closed one: everybody who waits is told below.
             with suppress(trio.BrokenResourceError):
                 while (line := await reader.next()) is not None:
-                    await self._take(jsonrpc.decode_incoming(line))
+                    for message in jsonrpc.decode_all_incoming(line):
+                        await self._take(message)
         finally:
             self._is_closed = True
             for answer in self._answers.values():
@@ -81,18 +92,25 @@ class RpcClient:
                 subscription.close()
 
     async def _request(self, number: int, method: str, params: dict[str, object]) -> object:
+        return (await self._exchange(jsonrpc.encode_request(method, params, number), method, [number]))[0]
+
+    async def _exchange(self, line: bytes, method: str, numbers: Sequence[int]) -> list[object]:
+        """Send a line and return the results of the requests in it."""
         if self._is_closed:
             raise ConnectionLost("the daemon has closed the connection")
-        sender, receiver = trio.open_memory_channel[Incoming](1)
-        self._answers[number] = sender
+        receivers = []
+        for number in numbers:
+            self._answers[number], receiver = trio.open_memory_channel[Incoming](1)
+            receivers.append(receiver)
         try:
             async with self._write_lock:
-                await self._stream.send_all(jsonrpc.encode_request(method, params, number))
-            return jsonrpc.take_result(await receiver.receive())
+                await self._stream.send_all(line)
+            return [jsonrpc.take_result(await receiver.receive()) for receiver in receivers]
         except (trio.EndOfChannel, trio.BrokenResourceError) as error:
             raise ConnectionLost(f"the daemon closed the connection before it answered {method}") from error
         finally:
-            self._answers.pop(number, None)
+            for number in numbers:
+                self._answers.pop(number, None)
 
     async def _take(self, message: Incoming) -> None:
         if message.method == jsonrpc.NOTIFICATION:

@@ -46,7 +46,10 @@ class Subscriber:
         self.sender, self._receiver = trio.open_memory_channel[tuple[Topic, Event]](MAX_WAITING_EVENTS)
 
     async def events(self) -> AsyncGenerator[tuple[Topic, Event], None]:
-        """Yield (topic, event); ends when the subscriber lagged and was cut off, or was unsubscribed."""
+        """Yield (topic, event); ends when the subscriber lagged and was cut off, or was unsubscribed.
+
+        Raises `HistoryGone` when it lagged behind the past that is remembered.
+        """
         while behind := [topic for topic in self._positions if self._is_behind(topic)]:
             for topic in behind:
                 async with aclosing(self._replay(topic)) as past:
@@ -60,12 +63,15 @@ class Subscriber:
                 yield topic, event
 
     async def _replay(self, topic: Topic) -> AsyncGenerator[Event, None]:
+        # Whatever comes later has no lower position, so all before it is in these pages.
+        end = self._hub.histories[topic].next_position()
         pages = self._hub.histories[topic].pages(self._positions[topic])
         try:
             while page := await trio.to_thread.run_sync(next, pages, None):
                 for position, event in page:
                     yield event
                     self._positions[topic] = position + 1
+            self._positions[topic] = max(self._positions[topic], end)
         finally:
             pages.close()
 

@@ -19,13 +19,16 @@ class History(Protocol):
     """The past of one topic: each event has a position, and they grow."""
 
     def next_position(self) -> int:
-        """Return the position that the next event will have."""
+        """Return the lowest position that an event which comes from now on can have."""
 
     def find(self, start: int) -> int:
         """Return the position of the first event at or after a height or line. Raises `HistoryGone`."""
 
     def pages(self, position: int) -> Generator[Page, None, None]:
-        """Yield the events from a position on that there are now, page by page; may be iterated in a thread."""
+        """Yield the events from a position on that there are now, page by page; may be iterated in a thread.
+
+        Raises `HistoryGone` when the first of them is not there any more.
+        """
 
     def position_of(self, event: Event) -> int | None:
         """Return the position of an event that comes live, or None if none comes twice."""
@@ -63,8 +66,10 @@ class MemoryHistory:
         return self._first_position + before
 
     def pages(self, position: int) -> Generator[Page, None, None]:
-        """Yield the events from a position on that there are now."""
-        events = list(enumerate(self._events, self._first_position))[max(0, position - self._first_position) :]
+        """Yield the events from a position on that there are now. Raises `HistoryGone`."""
+        if position < self._first_position:
+            raise HistoryGone("the reader was too slow", have=self._first_height)
+        events = list(enumerate(self._events, self._first_position))[position - self._first_position :]
         return (events[start : start + PAGE_EVENTS] for start in range(0, len(events), PAGE_EVENTS))
 
     def position_of(self, event: Event) -> int | None:

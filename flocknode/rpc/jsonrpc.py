@@ -87,6 +87,13 @@ def encode_request(method: str, params: Mapping[str, object], number: int) -> by
     return encode_line({"jsonrpc": "2.0", "method": method, "params": params, "id": number})
 
 
+def encode_batch(method: str, calls: Mapping[int, Mapping[str, object]]) -> bytes:
+    """Return the line of a batch: calls of one method, their parameters by the number of the request."""
+    return encode_line(
+        [{"jsonrpc": "2.0", "method": method, "params": params, "id": number} for number, params in calls.items()]
+    )
+
+
 def success(number: RequestId, result: object) -> Response:
     """Return the answer that carries a result."""
     return Response("2.0", number, result=result)
@@ -113,6 +120,16 @@ def decode_incoming(line: bytes) -> Incoming:
         return msgspec.json.decode(line, type=Incoming)
     except msgspec.DecodeError as error:
         raise ConnectionLost(f"the daemon sent what is not JSON-RPC: {error}") from error
+
+
+def decode_all_incoming(line: bytes) -> list[Incoming]:
+    """Return the messages of a line: one, or the answers to a batch. Raises `ConnectionLost` when it is neither."""
+    if not line.startswith(b"["):
+        return [decode_incoming(line)]
+    try:
+        return msgspec.json.decode(line, type=list[Incoming])
+    except msgspec.DecodeError as error:
+        raise ConnectionLost(f"the daemon sent what is no batch of JSON-RPC: {error}") from error
 
 
 def take_result(message: Incoming) -> object:

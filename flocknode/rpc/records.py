@@ -24,7 +24,8 @@ FilePath = Annotated[str, Meta(pattern="^/", max_length=4096)]
 Level = Literal["debug", "info", "warning", "error"]
 Topic = Literal["blocks", "rounds", "tasks", "logs", "peers", "work"]
 PeerChange = Literal["joined", "left"]
-WorkKind = Literal["training", "evaluating", "fetching", "catching up", "verifying", "rebuilding"]
+FileWork = Literal["sealing", "opening", "splitting", "verifying", "rebuilding"]
+WorkKind = Literal["training", "evaluating", "fetching", "catching up"] | FileWork
 WorkState = Literal["running", "done", "failed"]
 
 
@@ -112,6 +113,12 @@ class Stopping(Result):
 
 class Unlocked(Result):
     """The account's key is open until the daemon stops."""
+
+    account: Hex32
+
+
+class Locked(Result):
+    """The account's key is not in the daemon's memory any more: nothing is signed for the account."""
 
     account: Hex32
 
@@ -299,7 +306,10 @@ class BlockEvent(Result):
 
 
 class RoundEvent(Result):
-    """The replica entered a step of a round, or waits for the stated cause: topic `rounds`."""
+    """The replica entered a step of a round, or waits for the stated cause: topic `rounds`.
+
+    Of heights from before the daemon's start only `decided` is known, with the round that decided.
+    """
 
     height: Count
     round: Count
@@ -308,9 +318,13 @@ class RoundEvent(Result):
 
 
 class TaskEvent(Result):
-    """A phase of a task began or ended, or this node did a duty of it: topic `tasks`. `text` says it in a sentence."""
+    """A phase of a task began or ended, or this node did a duty of it: topic `tasks`. `text` says it in a sentence.
+
+    `index` is the event's place among those of its height.
+    """
 
     height: Count
+    index: Count
     task: Count
     name: str
     epoch: Count

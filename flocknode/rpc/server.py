@@ -11,7 +11,7 @@ import msgspec
 import structlog
 import trio
 
-from flocknode.errors import AlreadyRunning, NotReady
+from flocknode.errors import AlreadyRunning, HistoryGone, NotReady
 from flocknode.rpc import events, jsonrpc
 from flocknode.rpc.dispatch import Handler, Method, answer, make_method
 from flocknode.rpc.events import EventHub, Subscriber
@@ -188,6 +188,8 @@ class Connection:
                     line = _encode_notification(number, sequence, topic, event)
                     await (self._send_past(line) if subscriber.is_replaying else self._send(line))
                     sequence += 1
+        except HistoryGone:
+            pass  # it lagged, and is told so
         except StorageError as error:
             log.error("the past of a subscription cannot be read", reason=str(error))
             self._scope.cancel()

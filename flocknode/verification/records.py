@@ -15,8 +15,10 @@ from storage.errors import Corrupted
 from storage.log import (
     BLOCK_PREFIX,
     COMMIT_PREFIX,
+    EVENT_PREFIX,
     HEAD_KEY,
     HEIGHT_BYTES,
+    INDEX_BYTES,
     RECEIPTS_PREFIX,
     TRANSACTION_PREFIX,
     LogReader,
@@ -124,6 +126,8 @@ def is_expected(key: bytes, height: int) -> bool:
     prefix, rest = key[:1], key[1:]
     if prefix in HEIGHTS:
         return len(rest) == HEIGHT_BYTES and 1 <= int.from_bytes(rest, "big") <= height
+    if prefix == EVENT_PREFIX:
+        return len(rest) == HEIGHT_BYTES + INDEX_BYTES and int.from_bytes(rest[:HEIGHT_BYTES], "big") <= height
     return key == HEAD_KEY or prefix in (TRANSACTION_PREFIX, RECORD_PREFIX, BUCKET_PREFIX, notes.PREFIX)
 
 

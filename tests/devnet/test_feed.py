@@ -35,7 +35,7 @@ def test_a_phase_is_shared_and_work_is_a_nodes_own():
 
 def test_work_is_shown_once():
     """What a node does for a task is shown as the event it is, not again as a line of its log."""
-    event = TaskEvent(height=9, task=1, name="digits", epoch=0, phase="work", text="claimed 0a51f727")
+    event = TaskEvent(height=9, index=0, task=1, name="digits", epoch=0, phase="work", text="claimed 0a51f727")
     out = io.StringIO()
     screen = Screen(Console(file=out))
     screen.told(Told("bob", event))

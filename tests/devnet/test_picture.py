@@ -10,7 +10,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 def told(name: str, height: int, phase: str, text: str, epoch: int = 0) -> Told:
-    return Told(name, TaskEvent(height=height, task=1, name="<digits>", epoch=epoch, phase=phase, text=text))
+    return Told(name, TaskEvent(height=height, index=0, task=1, name="<digits>", epoch=epoch, phase=phase, text=text))
 
 
 def block(height: int) -> Told:

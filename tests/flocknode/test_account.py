@@ -5,7 +5,7 @@ import trio
 
 from flocknode import keystore, sealed_key
 from flocknode.account import AccountKey
-from flocknode.errors import KeyLocked, WrongPassphrase
+from flocknode.errors import KeyLocked, UsageError, WrongPassphrase
 from flocknode.home import Home
 
 PASSPHRASE = "correct horse battery staple"
@@ -51,6 +51,53 @@ async def test_a_locked_account_has_its_address_only(home, nursery):
     await account.unlock(PASSPHRASE)
     await opened.wait()
     assert account.seed == keystore.load_account_seed(home, PASSPHRASE)
+
+
+async def test_a_locked_account_forgets_its_key(home, nursery):
+    """After `lock` nothing is signed and who waits waits, until the passphrase comes again."""
+    keystore.create_keys(home, PASSPHRASE)
+    account = AccountKey(home)
+    await account.unlock(PASSPHRASE)
+    await account.lock()
+    await account.lock()
+    assert account.is_locked
+    with pytest.raises(KeyLocked):
+        assert account.seed
+    with trio.move_on_after(0.01) as patience:
+        await account.wait_open()
+    assert patience.cancelled_caught
+    await account.unlock(PASSPHRASE)
+    await account.wait_open()
+    assert not account.is_locked
+
+
+async def test_who_waited_for_the_key_finds_it_open(home):
+    """Should the account be locked again before the waiter has its turn, it waits on; tried in many orders."""
+    keystore.create_keys(home, PASSPHRASE)
+    account = AccountKey(home)
+
+    async def wait():
+        await account.wait_open()
+        account.require_open()
+
+    for _ in range(30):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait)
+            await trio.testing.wait_all_tasks_blocked()
+            await account.unlock(PASSPHRASE)
+            await account.lock()
+            await account.unlock(PASSPHRASE)
+        await account.lock()
+
+
+async def test_a_key_in_clear_cannot_be_locked(home):
+    """Nothing could open it again, so it says what to do instead."""
+    keystore.create_keys(home, None)
+    account = AccountKey(home)
+    with pytest.raises(UsageError, match="in clear") as caught:
+        await account.lock()
+    assert "keys passphrase" in caught.value.help
+    assert not account.is_locked
 
 
 async def test_guesses_wait_for_each_other(home, monkeypatch):

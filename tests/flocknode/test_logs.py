@@ -12,7 +12,7 @@ import structlog
 from flocknode import logs
 from flocknode.errors import HistoryGone
 from flocknode.log_files import MAX_OLD_FILES, read_lines
-from flocknode.logs import LogOutput, configure, format_line
+from flocknode.logs import LogOutput, configure, format_line, has_colours
 
 
 @pytest.fixture
@@ -121,6 +121,39 @@ def test_colour_is_for_terminals(console):
     (line,) = output.tail(1, "info")
     assert "\x1b" not in format_line(line, has_colour=False)
     assert "\x1b[32m* block 1" in format_line(line, has_colour=True)
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [({}, True), ({"NO_COLOR": "1"}, False), ({"NO_COLOR": ""}, True), ({"TERM": "dumb"}, False)],
+)
+def test_who_wants_no_colour_gets_none(monkeypatch, environment, expected):
+    """A terminal shows colours unless its user or its kind says otherwise; anything else never does."""
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    stream = io.StringIO()
+    assert not has_colours(stream)
+    stream.isatty = lambda: True
+    assert has_colours(stream) is expected
+
+
+@pytest.mark.parametrize(("form", "expected"), [("json", ["info", "warning"]), ("faults", ["warning"])])
+def test_the_console_shows_what_was_asked_for(monkeypatch, tmp_path, form, expected):
+    """As JSON it has the lines of the file; when quiet, what is wrong alone. The file has everything all the same."""
+    out, file = io.StringIO(), tmp_path / "log"
+    output = configure(level="info", console=out, file=file, console_form=form)
+    structlog.get_logger().info("good", number=1)
+    structlog.get_logger().warning("bad")
+    output.close()
+    structlog.reset_defaults()
+    lines = file.read_text().splitlines()
+    assert [json.loads(line)["level"] for line in lines] == ["info", "warning"]
+    if form == "json":
+        assert out.getvalue().splitlines() == lines
+    else:
+        assert [line.split()[1:] for line in out.getvalue().splitlines()] == [["!", "bad"]]
 
 
 def test_memory_is_bounded(console):

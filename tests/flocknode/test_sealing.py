@@ -1,16 +1,24 @@
 """Encrypted blobs: what was sealed comes back, and nothing else does."""
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flocknode.sealing import CLEAR_BYTES, make_key, open_file, open_piece, seal_file, seal_piece
+from flocknode.sealing import CLEAR_BYTES, SealedStream, make_key, open_file, open_piece, seal_piece
 from protocol.blobs import PIECE_BYTES, piece_count
 from protocol.errors import InvalidProof
 
 KEY = bytes(range(32))
+
+
+def seal_file(clear: Path, sealed: Path, key: bytes, report: Callable[[int], object] = lambda done: None) -> None:
+    """Write what the stream of a file reads as, in reads that do not end where pieces do."""
+    with clear.open("rb") as source, sealed.open("wb") as target:
+        shutil.copyfileobj(SealedStream(source, key, report), target, 10_007)  # type: ignore[arg-type, misc]
 
 
 @pytest.mark.parametrize("length", [0, 1, CLEAR_BYTES - 1, CLEAR_BYTES, CLEAR_BYTES + 1, 3 * CLEAR_BYTES + 7])
@@ -49,6 +57,19 @@ def test_damage_is_found_and_leaves_no_file(tmp_path: Path, damage: object) -> N
         open_file(sealed, opened, KEY)
     assert refusal.value.data["piece"] == (0 if damage is _swap else 2)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["clear", "sealed"]
+
+
+def test_sealing_and_opening_tell_how_far_they_are(tmp_path: Path) -> None:
+    """Every 64 pieces the bytes that are done are told, which never go back nor beyond the file."""
+    clear, sealed, opened = tmp_path / "clear", tmp_path / "sealed", tmp_path / "opened"
+    clear.write_bytes(bytes(130 * CLEAR_BYTES))
+    for work, source, target in ((seal_file, clear, sealed), (open_file, sealed, opened)):
+        told: list[int] = []
+        work(source, target, KEY, told.append)
+        assert len(told) == 3
+        assert told == sorted(told)
+        assert told[0] > 0
+        assert told[-1] <= source.stat().st_size
 
 
 def test_a_wrong_key_opens_nothing(tmp_path: Path) -> None:

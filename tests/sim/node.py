@@ -14,6 +14,7 @@ from protocol.genesis import GenesisDocument
 from storage.log import ChainStore
 from tests.sim.cast import START_MS, Person
 from tests.sim.disk import Disk, PowerCut
+from tests.sim.judge import SafetyViolated
 from tests.sim.mutants import Mutator
 
 if TYPE_CHECKING:
@@ -156,6 +157,10 @@ class Port:
         if node.mutator is not None:
             payload = node.mutator.alter(payload)
         node.world.carry(node, peer, payload)
+
+    def blame(self, peer: str, reason: str) -> None:
+        if self._node.world.by_name[peer].mutator is None:
+            raise SafetyViolated(f"{self._node.name} blames {peer} for an honest answer: {reason}")
 
     async def fetch_blocks(self, peer: str, first_height: int, count: int) -> list[bytes]:
         world = self._node.world

@@ -55,9 +55,11 @@ def test_no_storm_breaks_safety_and_after_each_the_network_goes_on() -> None:
 def test_a_seed_is_the_same_in_every_process(size: int, seed: int) -> None:
     """Every message at its time, whatever order the process hashes its sets in."""
     program = f"from tests.sim.simulate import simulate; print(simulate({seed}, {size}).trace)"
-    traces = {simulate(seed, size).trace}
+    running = []
     for hash_seed in ("1", "2"):
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": hash_seed}
-        done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, check=True)
-        traces.add(done.stdout.decode().strip())
+        running.append(subprocess.Popen([sys.executable, "-c", program], env=environment, stdout=subprocess.PIPE))
+    traces = {process.communicate()[0].decode().strip() for process in running}
+    assert [process.returncode for process in running] == [0, 0]
+    traces.add(simulate(seed, size).trace)
     assert len(traces) == 1

@@ -44,6 +44,7 @@ class Node(ArenaAnswers):
             "node.work": self.work,
             "node.stop": self.stop,
             "keys.unlock": self.unlock,
+            "keys.lock": self.lock,
             "account.show": self.account,
             "account.list": self.accounts,
             "tx.transfer": self.transfer,
@@ -122,12 +123,17 @@ class Node(ArenaAnswers):
         """Return a training that is half done."""
         half = {"state": "running", "done": 10, "total": 20, "elapsed_ms": 5_000, "left_ms": 5_000}
         common = {"work": 1, "kind": "training", "subject": "task 7 digits", "unit": "passes"}
-        return r.WorkEvent(**common, rate_millionths=2_000_000, **{**half, **changes})
+        return r.WorkEvent(rate_millionths=2_000_000, **{**common, **half, **changes})
 
     async def unlock(self, *, passphrase: str) -> r.Unlocked:
         """Open the key."""
         self.calls.append(passphrase)
         return r.Unlocked(account=self.alice)
+
+    async def lock(self) -> r.Locked:
+        """Forget the key."""
+        self.calls.append("lock")
+        return r.Locked(account=self.alice)
 
     async def wait_for(self, *, id: r.Hex32, expiry_height: r.Count | None = None) -> r.Outcome:
         """Wait."""

@@ -16,6 +16,7 @@ import trio
 from flocknode.cli.options import Options
 from flocknode.errors import Exit, UsageError
 from flocknode.rpc.arena_records import Training
+from tests.dataset_files import write_dataset
 
 SIGNAL_PROGRAM = """
 import trio
@@ -140,13 +141,22 @@ async def test_a_refusal_says_why_and_what_next(flocknode):
         ("tx transfer zoe 1", "Names: alice, bob."),
         ("tx transfer bob 1.0000000001", "not an amount of FML"),
         ("tx transfer bob nan", "not an amount of FML"),
-        ("tx transfer bob -1", "Expected `int` >= 0"),
+        ("tx transfer bob -1", "'-1' is not an amount of FML that there can be"),
+        ("tx transfer bob 1e10", "is not an amount of FML that there can be"),
+        ("tx show abc", "'abc' is not the id of a transaction"),
+        ("tx wait abc", "'abc' is not the id of a transaction"),
+        ("tx submit zz", "the transaction is not hex"),
+        ("account list --after zoe", "Names: alice, bob."),
+        ("genesis make --out x --balance -5 --bond 1", "'-5' is not an amount of FML that there can be"),
+        ("rpc node.status home=/x", "unknown field `home`"),
+        ("rpc node.status method=x result=1", "unknown field"),
         ("rpc chain.head height", "not a parameter"),
         ("rpc chain.block height=x", "$.height"),
         ("arena join digits --role trainer --stake 1", "--data FILE"),
         ("arena scores digits --epoch 0", "epochs count from 1"),
         ("data split iris --out x --part a=1", "Invalid value"),
         ("data split digits --out x --part A=x", "not a part"),
+        ("data split digits --out x --part a=1 --part a=2", "two parts have the name 'a'"),
         ("status --home elsewhere", "takes one --home"),
     ],
 )
@@ -168,7 +178,7 @@ async def test_without_a_daemon(flocknode, node):
 
 async def test_joining_carries_files_and_settings(flocknode, node, tmp_path):
     """A trainer's data goes as an absolute path, its settings as a record; a validator has neither."""
-    (tmp_path / "bob.safetensors").write_bytes(b"")
+    write_dataset(tmp_path / "bob.safetensors")
     code, out, err = await flocknode(
         "arena join digits --role trainer --stake 50.5 --data bob.safetensors --passes 3 --seed 9",
         cwd=tmp_path,
@@ -186,7 +196,7 @@ async def test_joining_carries_files_and_settings(flocknode, node, tmp_path):
 async def test_creating_carries_the_model(flocknode, node, tmp_path):
     """Settings, bounds and datasets arrive as typed; a file that does not exist is named before anything is sent."""
     for name in ("a", "b"):
-        (tmp_path / name).write_bytes(b"")
+        write_dataset(tmp_path / name)
     arguments = "arena create digits --family mlp --set layers=64,32,10 --metric r2 --low -0.5 --escrow 1000"
     data = ["--data-a", str(tmp_path / "a"), "--data-b", str(tmp_path / "b")]
     code, _, _ = await flocknode(arguments, *data)

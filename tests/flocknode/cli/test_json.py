@@ -7,6 +7,7 @@ import trio
 
 from flocknode.cli import app
 from flocknode.errors import Exit
+from tests.dataset_files import write_dataset
 
 # The arguments of each command. What changes the home or ends the node works on a copy or comes last in its test.
 COMMANDS = {
@@ -33,6 +34,7 @@ COMMANDS = {
     "doctor": "",
     "keys export": "{folder}/copy.key --new-passphrase-file {passphrase}",
     "keys import": "{folder}/copy.key --passphrase-file {passphrase} --no-passphrase",
+    "keys lock": "",
     "keys passphrase": "--no-passphrase",
     "keys show": "",
     "logs": "",
@@ -80,7 +82,7 @@ def test_no_command_is_missing():
 @pytest.fixture
 def values(tmp_path, quick_keys):
     """What the arguments name."""
-    (tmp_path / "file").write_bytes(b"x")
+    write_dataset(tmp_path / "file")
     passphrase = tmp_path / "passphrase"
     passphrase.touch(mode=0o600)
     passphrase.write_text("a long passphrase\n")

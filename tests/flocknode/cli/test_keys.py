@@ -91,7 +91,7 @@ async def test_unlocking_hands_the_passphrase_to_the_daemon(in_process, node, fi
     """`keys unlock` sends what the file says, and says whose account is open."""
     await in_process(f"keys passphrase --new-passphrase-file {files[0]}")
     code, out, _ = await in_process(f"keys unlock --passphrase-file {files[0]}")
-    assert (code, out) == (Exit.OK, f"unlocked {node.alice} until the daemon stops\n")
+    assert (code, out) == (Exit.OK, f"unlocked {node.alice} until the daemon stops or `flocknode keys lock`\n")
     assert node.calls == [FIRST]
 
 

@@ -30,7 +30,7 @@ def block(height):
 
 def phase(height, text):
     """Return the event of a task."""
-    return TaskEvent(height=height, task=7, name="digits", epoch=2, phase="score", text=text)
+    return TaskEvent(height=height, index=0, task=7, name="digits", epoch=2, phase="score", text=text)
 
 
 def make_training(**changes):

@@ -10,6 +10,7 @@ from jsonrpcclient import Error, Ok, notification, parse, request
 from flocknode.founding import create_home, load_document
 from flocknode.home import Home
 from flocknode.keystore import load_account_seed
+from flocknode.rpc.arena_records import Submitted
 from flocknode.rpc.client import open_client
 from flocknode.rpc.jsonrpc import RpcError
 from flocknode.rpc.records import Account, NodeStatus, Outcome
@@ -142,12 +143,30 @@ async def test_steps_of_rounds_and_comings_and_goings_are_told(daemon, make_daem
     assert (left["change"], left["peer"], left["peers"]) == ("left", joined["peer"], 0)
 
 
+async def create_task(client, daemon):
+    """Create a task that nobody will join."""
+    data = str(daemon.home.config_file)
+    return await client.call(
+        "arena.create",
+        Submitted,
+        name="x",
+        family="linear",
+        model={"inputs": [4], "outputs": [2]},
+        metric="accuracy",
+        dataset_a=data,
+        dataset_b=data,
+        epochs=2,
+        escrow_units=10**9,
+    )
+
+
 async def test_a_reader_resumes_over_a_restart(daemon):
-    """Blocks and log lines continue where the reader stopped, although the daemon was stopped in between."""
+    """Blocks, rounds, tasks and log lines go on where the reader stopped, although the daemon was stopped."""
     await trio.to_thread.run_sync(daemon.start, "--passphrase-file", str(daemon.passphrase_file))
     async with open_client(daemon.home) as client:
         blocks, lines = await client.subscribe(["blocks"], from_height=1), await client.subscribe(["logs"], from_line=1)
         await client.call("tx.transfer", Outcome, to=BOB, amount_units=1)
+        created = await create_task(client, daemon)
         height = (await blocks.receive()).event["height"]
         number = (await lines.receive()).event["number"]
     assert (height, number) == (1, 1)
@@ -158,6 +177,11 @@ async def test_a_reader_resumes_over_a_restart(daemon):
         assert head >= 2
         blocks = await client.subscribe(["blocks"], from_height=2)
         assert [(await blocks.receive()).event["height"] for _ in range(2, head + 1)] == list(range(2, head + 1))
+        steps = await client.subscribe(["rounds"], from_height=1)
+        assert [(await steps.receive()).event["height"] for _ in range(2)] == [1, 2]
+        tasks = await client.subscribe(["tasks"], from_height=1)
+        opened = (await tasks.receive()).event
+        assert (opened["height"], opened["index"], opened["phase"]) == (created.outcome.height, 0, "opening")
         lines, events = await client.subscribe(["logs"], from_line=2), []
         while "started" not in events:
             line = (await lines.receive()).event

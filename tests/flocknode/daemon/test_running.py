@@ -9,6 +9,7 @@ from flocknode.errors import Exit
 from flocknode.home import Home
 from flocknode.log_files import read_lines
 from flocknode.rpc.records import NodeStatus, Outcome
+from tests.dataset_files import write_dataset
 
 BOB = "0b" * 32
 # Twice what a daemon may take, so that a busy machine does not fail the suite.
@@ -24,7 +25,7 @@ def test_a_locked_node_replicates_and_says_what_it_cannot_do(daemon, tmp_path, w
     assert (code, out) == (Exit.LOCKED, "")
     assert "the account of this node is locked" in err
     assert "flocknode keys unlock" in err
-    (tmp_path / "data").write_bytes(b"x")
+    write_dataset(tmp_path / "data")
     creating = "arena create x --family linear --set inputs=1 --set outputs=2 --metric accuracy --escrow 1 --data-a {0}"
     code, _, _ = daemon.run(creating.format(tmp_path / "data"), "--data-b", tmp_path / "data")
     assert code == Exit.LOCKED
@@ -41,6 +42,11 @@ def test_a_locked_node_replicates_and_says_what_it_cannot_do(daemon, tmp_path, w
     code, out, _ = daemon.run(f"tx transfer {BOB} 1")
     assert (code, out.split()[:3]) == (Exit.OK, ["included", "in", "block"])
     assert not daemon.call("node.status", NodeStatus).is_locked
+    code, out, _ = daemon.run("keys lock")
+    assert (code, out.startswith("locked ")) == (Exit.OK, True)
+    code, _, err = daemon.run(f"tx transfer {BOB} 1")
+    assert (code, "flocknode keys unlock" in err) == (Exit.LOCKED, True)
+    assert daemon.call("node.status", NodeStatus).is_locked
 
 
 def test_what_cannot_start_says_why(daemon, make_daemon, tmp_path, write_private):

@@ -1,6 +1,5 @@
 """No secret of a home ever leaves it: everything that a real daemon says is searched for its keys."""
 
-import base64
 import json
 import os
 import socket
@@ -13,6 +12,7 @@ from flocknode.keystore import load_account_seed, load_consensus_seed, load_peer
 from flocknode.participants.diary import Diary
 from storage.database import Database
 from storage.notes import Notes
+from tests.secret_spellings import spellings
 
 BOB = "0b" * 32
 
@@ -38,14 +38,6 @@ def make_secrets(daemon):
         database.close()
     assert all(secrets.values())
     return secrets
-
-
-def spellings(secret):
-    """Return the ways in which bytes could have got into text."""
-    hexes = (secret.hex(), secret.hex().upper())
-    bases = (base64.b64encode(secret), base64.urlsafe_b64encode(secret))
-    numbers = (str(int.from_bytes(secret, "big")), str(int.from_bytes(secret, "little")), str(list(secret)))
-    return [secret, *bases, *(text.encode() for text in (*hexes, *numbers, repr(secret)[2:-1]))]
 
 
 def test_no_secret_leaves_the_node(daemon, tmp_path):

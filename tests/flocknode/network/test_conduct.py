@@ -32,6 +32,7 @@ async def test_points_fade_and_a_refusal_ends(autojump_clock: MockClock) -> None
 async def test_the_score_falls_with_faults_and_recovers(autojump_clock: MockClock) -> None:
     """From 100 to 0, and 0 for as long as a peer is refused although its points fade."""
     conduct = Conduct()
+    await trio.sleep(1_000)
     assert conduct.score("peer") == 100
     conduct.blame("peer", Misbehaviour("small", points=30))
     assert conduct.score("peer") == 70
@@ -57,6 +58,16 @@ async def test_who_does_it_again_is_refused_for_longer_and_a_day_makes_good(auto
     await trio.sleep(REFUSAL_REMEMBERED_S + 1)
     conduct.blame("rude", GARBAGE)
     assert conduct.refusals()["rude"].times == 1
+
+
+async def test_what_comes_while_a_peer_is_refused_refuses_it_no_second_time(autojump_clock: MockClock) -> None:
+    """Connections that end together tell of one fault each; that is one refusal, of the first length."""
+    conduct = Conduct()
+    for _ in range(5):
+        conduct.blame("rude", GARBAGE)
+    assert conduct.refusals()["rude"].times == 1
+    await trio.sleep(REFUSAL_S)
+    assert not conduct.is_refused("rude")
 
 
 async def test_memory_of_faults_is_bounded() -> None:

@@ -56,6 +56,19 @@ async def test_an_answer_to_another_question_costs_the_link(linked, monkeypatch)
     assert asker.conduct.points(source.peer) > 0
 
 
+async def test_what_the_node_reports_is_scored_and_in_the_end_refused(linked, until) -> None:
+    """A wrong block shows only when it is verified: then it costs points, the second time the link; gone or not."""
+    asker, source = await linked(2)
+    asker.network.blame(source.peer, "a wrong block 7")
+    assert asker.network.peers[source.peer].score == 40
+    asker.network.blame(source.peer, "a wrong block 7")
+    await until(lambda: source.peer not in asker.network.peers)
+    [refused] = asker.network.refused
+    assert (refused.peer, refused.reason) == (source.peer, "a wrong block 7")
+    asker.network.blame("gone", "a wrong block 8")
+    assert asker.conduct.points("gone") > 0
+
+
 async def test_a_peer_asks_on_a_bounded_number_of_streams(attack, start) -> None:
     """Answers hold megabytes; the streams beyond end, and the others go on."""
     node, attacker = await start(1), await attack()

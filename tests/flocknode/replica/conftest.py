@@ -47,6 +47,8 @@ class ToyChain:
         self.pairs: dict[int, tuple[Block, Commit]] = {}
         self.checks = 0
         self.builds_bad = False
+        # Heights whose blocks change a phase, whatever is in them.
+        self.phase_changes: set[int] = set()
 
     @property
     def state(self):
@@ -77,7 +79,8 @@ class ToyChain:
         if any(data.startswith(b"bad") for data in block.transactions):
             raise InvalidBlock("a bad transaction")
         root = crypto.hash_parts("toy", self.head.state_root, *block.transactions)
-        return SimpleNamespace(head=Head(header.height, block_id(header), header.time_ms, root, ZERO))
+        head = Head(header.height, block_id(header), header.time_ms, root, ZERO)
+        return SimpleNamespace(head=head, is_phase_changed=header.height in self.phase_changes)
 
     def commit_block(self, block: Block, commit: Commit, applied) -> None:
         assert block.header.height == self.head.height + 1
@@ -99,16 +102,17 @@ class ToyChain:
 
 
 class ToyTransactions:
-    """A mempool that holds bytes."""
+    """A mempool that holds bytes; an endless one always has one more transaction."""
 
     def __init__(self) -> None:
         self.waiting: list[bytes] = []
+        self.is_endless = False
 
     def pick(self, max_bytes: int) -> list[bytes]:
-        return list(self.waiting)
+        return [b"tx"] if self.is_endless else list(self.waiting)
 
     def has_includable(self) -> bool:
-        return bool(self.waiting)
+        return self.is_endless or bool(self.waiting)
 
     def advance(self, state, included) -> None:
         self.waiting = [data for data in self.waiting if data not in included]
@@ -218,6 +222,9 @@ class Port:
         self.world.check_honesty(self.node, payload)
         self.world.deliver(self.node, self.world.by_name[peer], payload)
 
+    def blame(self, peer: str, reason: str) -> None:
+        self.world.blamed.append((peer, reason))
+
     async def fetch_blocks(self, peer: str, first_height: int, count: int) -> list[bytes]:
         await trio.sleep(0.01)
         source = self.world.by_name[peer]
@@ -242,6 +249,7 @@ class World:
         self.cut: Callable[[Node, Node], bool] = lambda sender, receiver: False
         self.verdicts: dict[Verdict, int] = defaultdict(int)
         self.signed: dict[tuple[bytes, tuple[int, int, int]], object] = {}
+        self.blamed: list[tuple[str, str]] = []
         self.may_equivocate: set[bytes] = set()
         self.nodes = [Node(self, index, seed) for index, seed in enumerate(seeds)]
         self.by_name = {node.name: node for node in self.nodes}
@@ -296,13 +304,15 @@ def open_world(tmp_path: Path) -> Iterator[Callable[..., object]]:
     @asynccontextmanager
     async def opened(size: int = 4, *, seed: int = 1) -> AsyncIterator[World]:
         print(f"seed {seed}")
-        async with trio.open_nursery() as nursery:
-            world = World(tmp_path, nursery, size, seed)
-            try:
-                yield world
-            finally:
+        worlds: list[World] = []
+        try:
+            async with trio.open_nursery() as nursery:
+                worlds.append(World(tmp_path, nursery, size, seed))
+                yield worlds[0]
                 nursery.cancel_scope.cancel()
-                for node in world.running():
-                    node.log.close()
+        finally:
+            # Not before the last replica has ended: it may be about to write.
+            for node in worlds[0].running():
+                node.log.close()
 
     return opened

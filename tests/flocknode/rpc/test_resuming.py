@@ -35,7 +35,7 @@ def block(height):
 
 def task(height, text):
     """Return an event of a task."""
-    return TaskEvent(height=height, task=1, name="digits", epoch=0, phase="score", text=text)
+    return TaskEvent(height=height, index=0, task=1, name="digits", epoch=0, phase="score", text=text)
 
 
 class Blocks:
@@ -91,6 +91,19 @@ def gone(served, monkeypatch):
     gone, unsubscribe = trio.Event(), served.hub.unsubscribe
     monkeypatch.setattr(served.hub, "unsubscribe", lambda subscriber: (unsubscribe(subscriber), gone.set()))
     return gone
+
+
+async def read_slowly(served, subscriber):
+    """Read events, while more happens after each of them than is remembered."""
+    async with aclosing(subscriber.events()) as found:
+        async for _, event in found:
+            for height in range(event.height + 1, event.height + 6):
+                served.hub.publish("tasks", task(height, "x"))
+
+
+def raise_gone(*_):
+    """Be overtaken."""
+    raise HistoryGone("the reader was too slow")
 
 
 async def heights_of(channel, count):
@@ -257,5 +270,23 @@ def test_memory_is_bounded():
     past = MemoryHistory(1)
     for height in range(1, history.MAX_REMEMBERED + 100):
         past.append(task(height, "x"))
-    assert sum(len(page) for page in past.pages(0)) == history.MAX_REMEMBERED
+    first = past.find(100)
+    assert sum(len(page) for page in past.pages(first)) == history.MAX_REMEMBERED
     assert past.find(history.MAX_REMEMBERED) == history.MAX_REMEMBERED - 1
+    with pytest.raises(HistoryGone):
+        past.pages(first - 1)
+
+
+async def test_a_reader_that_memory_has_overtaken_is_told_that_it_lagged(served, blocks, without_threads, monkeypatch):
+    """Who reads the past so slowly that what follows is forgotten gets no gap, but the word that it was cut off."""
+    monkeypatch.setattr(history, "MAX_REMEMBERED", 3)
+    for height in (1, 2):
+        served.hub.publish("tasks", task(height, "x"))
+    subscriber = served.hub.subscribe(["tasks"], from_height=1)
+    with pytest.raises(HistoryGone):
+        await read_slowly(served, subscriber)
+    served.hub.unsubscribe(subscriber)
+    async with open_client(served.home) as client:
+        monkeypatch.setattr(MemoryHistory, "pages", raise_gone)
+        channel = await client.subscribe(["tasks"], from_height=served.hub.histories["tasks"]._first_height)
+        assert (await channel.receive()).topic == "lagged"

@@ -25,6 +25,7 @@ from storage.log import (
     TRANSACTION_PREFIX,
     LogReader,
     describe_key,
+    event_key,
 )
 from storage.state import BUCKET_PREFIX, RECORD_PREFIX
 from storage.wal import WriteAheadLog, read_records, replace_log
@@ -104,6 +105,36 @@ def test_a_flipped_bit_in_a_record_is_located(verify, home, edit, prefix, seed):
     assert first.reason
 
 
+def test_whichever_block_is_altered_is_located(verify, home, edit, ledger):
+    """One bit of each block in turn: the finding is that block, and the log counts as good up to the one before."""
+    rng = random.Random(1)
+    for height in range(1, len(ledger.blocks) + 1):
+        key = BLOCK_PREFIX + integer_bytes(height)
+        with edit(home) as database:
+            whole = database.get(key)
+            database.write({key: flip(whole, rng)})
+        found = verify(home)
+        assert (found.findings[0].part, found.findings[0].height, found.height) == ("block", height, height - 1)
+        with edit(home) as database:
+            database.write({key: whole})
+    assert verify(home).state == "sound"
+
+
+@pytest.mark.parametrize("prefix", [COMMIT_PREFIX, RECEIPTS_PREFIX, TRANSACTION_PREFIX, RECORD_PREFIX], ids=PARTS.get)
+def test_every_altered_record_is_located(verify, home, edit, prefix):
+    """One bit of every record of a kind at once, the head's commit aside, without which there is nothing to replay."""
+    rng = random.Random(1)
+    with edit(home) as database:
+        keys = [key for key, _ in database.scan(prefix)]
+        keys = keys[:-1] if prefix == COMMIT_PREFIX else keys
+        database.write({key: flip(database.get(key), rng) for key in keys})
+    found = verify(home)
+    assert found.findings_left_out == 0
+    places = [one.place for one in found.findings if one.part == PARTS[prefix]]
+    assert len(keys) == len(places) > 10
+    assert all(any(place.endswith(place_of(key)[1]) for place in places) for key in keys)
+
+
 @pytest.mark.parametrize("prefix", PARTS, ids=PARTS.values())
 def test_a_missing_record_is_located(verify, home, edit, prefix):
     """A record that is gone is a finding at its place."""
@@ -124,6 +155,8 @@ def test_a_missing_record_is_located(verify, home, edit, prefix):
         (TRANSACTION_PREFIX + bytes(32), "index"),
         (RECORD_PREFIX + b"Pb" + bytes(32), "state"),
         (b"unknown", "stray"),
+        (event_key((999, 0)), "stray"),
+        (event_key((1, 0)) + b"x", "stray"),
     ],
 )
 def test_what_is_too_much_is_found(verify, home, edit, key, part):

@@ -1,10 +1,12 @@
 """Named scenarios on one core: what it asks for when messages come in this or that order."""
 
+from msgspec.structs import replace
+
 from protocol.tendermint import events
-from protocol.tendermint.core import MAX_ROUNDS_AHEAD
+from protocol.tendermint.core import MAX_ROUNDS_AHEAD, Core
 from protocol.tendermint.events import Decide, EvidenceFound, GetBlock, ScheduleTimeout, SignProposal, TimeoutKind
 from protocol.tendermint.machine import Step
-from protocol.tendermint.messages import VoteKind
+from protocol.tendermint.messages import Vote, VoteKind
 from protocol.tendermint.proposer import advance_priorities
 
 # The replica under test is 3: it proposes in round 3, so the rounds before are other replicas'.
@@ -55,8 +57,103 @@ def test_any_valid_message_ends_the_wait(cast) -> None:
 def test_proposals_count_only_from_the_rounds_proposer(cast) -> None:
     """L22: a proposal of somebody else's turn is ignored, and one absurdly far ahead costs nothing."""
     core = cast.core(ME)
-    effects = cast.feed(core, cast.proposal(0, "v", who=1), cast.proposal(MAX_ROUNDS_AHEAD + 1, "v", who=0))
-    assert effects == []
+    cast.feed(core, events.HeightStarted(1))
+    far = MAX_ROUNDS_AHEAD + 1
+    assert cast.feed(core, cast.proposal(0, "v", who=1), cast.proposal(far, "v", who=far % 4)) == []
+    assert len(core._proposers) <= 1, "whose turn it is then was not computed"
+    assert cast.feed(core, cast.proposal(far - 1, "v")) != []
+
+
+def test_a_nil_polka_is_precommitted_nil_at_once(cast) -> None:
+    """L44: without waiting for the prevote timeout."""
+    core = cast.core(ME)
+    cast.feed(core, events.HeightStarted(1), expire(TimeoutKind.PROPOSE, 0))
+    effects = cast.feed(core, *(cast.prevote(who, 0, None) for who in (0, 1, 3)))
+    assert votes_of(effects) == [cast.precommitted(0, None)]
+
+
+def test_a_polka_without_the_rounds_own_proposal_locks_nothing(cast) -> None:
+    """L36: the block is known and valid from an earlier round, but nobody proposed it in this one yet."""
+    core = cast.core(ME)
+    cast.feed(core, cast.proposal(0, "v"), cast.valid("v"), *(cast.prevote(who, 0, None) for who in (0, 1, 2)))
+    cast.feed(core, *(cast.precommit(who, 0, None) for who in (0, 1, 2)), expire(TimeoutKind.PRECOMMIT, 0))
+    cast.feed(core, expire(TimeoutKind.PROPOSE, 1), *(cast.prevote(who, 1, "v") for who in (0, 1, 2)))
+    assert (core.state.round, core.state.valid_round, core.state.step) == (1, None, Step.PREVOTE)
+
+
+def test_strangers_neither_start_a_height_nor_take_room(cast, make_cast) -> None:
+    """A vote of no member changes nothing, of this height or the next; a key outside the set signs nothing."""
+    core, stranger = cast.core(ME), make_cast(1, 1, 1, 1, 1).keys[-1]
+    for height in (1, 2):
+        vote = Vote(VoteKind.PREVOTE, height, 0, None, stranger, bytes(64))
+        assert cast.feed(core, events.VoteReceived(vote)) == []
+        assert not core.holds(vote)
+    assert core.state.step == Step.WAITING
+    outside = Core(stranger, 1, cast.replicas, cast.priorities)
+    assert votes_of(cast.feed(outside, cast.proposal(0, "v"), cast.valid("v"))) == []
+
+
+def test_inputs_of_other_heights_change_nothing(cast) -> None:
+    """Late timers and verdicts of the height before, and whatever is of a height to come."""
+    for height in (0, 2):
+        core = cast.core(0)
+        assert cast.feed(core, events.HeightStarted(height)) == []
+        cast.feed(core, events.HeightStarted(1))
+        before = core.state
+        late = [
+            events.TimeoutExpired(TimeoutKind.PROPOSE, height, 0),
+            events.BlockBuilt(height, 0, b"v" * 32),
+            events.CommitReceived(replace(cast.commit(0, "v", (0, 1, 2)), height=height)),
+        ]
+        assert cast.feed(core, *late) == []
+        cast.feed(core, cast.proposal(1, "v"))
+        cast.feed(core, events.BlockChecked(height, cast.proposal(1, "v").proposal.block_id, True))
+        assert core.proposals.verdicts == {}
+        assert core.state == before
+
+
+def test_a_decided_height_takes_nothing_more_in(cast) -> None:
+    """Neither evidence nor proposals are looked for in what comes too late."""
+    core = cast.core(ME)
+    cast.feed(core, cast.prevote(0, 0, "v"), events.CommitReceived(cast.commit(0, "v", (0, 1, 2))))
+    assert cast.feed(core, cast.prevote(0, 0, "w"), cast.proposal(1, "w")) == []
+    assert core.block_ids() == set()
+
+
+def test_what_is_held_and_signed_is_known(cast) -> None:
+    """`holds` tells this very message, of this height and the next; `has_signed` the own message of its place."""
+    core = cast.core(ME)
+    cast.feed(core, cast.proposal(0, "v"), cast.prevote(ME, 0, "v"))
+    next_height = cast.vote(VoteKind.PREVOTE, 0, 0, "v", height=2)
+    cast.feed(core, next_height)
+    held = [cast.proposal(0, "v").proposal, cast.prevote(ME, 0, "v").vote, next_height.vote]
+    others = [cast.proposal(0, "w").proposal, cast.prevote(ME, 0, "w").vote, cast.prevote(0, 0, "v").vote]
+    others.append(cast.vote(VoteKind.PREVOTE, 1, 0, "v", height=2).vote)
+    assert [core.holds(message) for message in (*held, *others)] == [True] * 3 + [False] * 4
+    assert core.has_signed(cast.prevoted(0, "v"))
+    assert core.has_signed(cast.prevoted(0, None)), "one in its place"
+    assert not core.has_signed(cast.precommitted(0, "v"))
+    assert not core.has_signed(SignProposal(1, 0, None, b"v" * 32)), "the proposal is another replica's"
+    assert cast.core(0).has_signed(SignProposal(2, 0, None, b"v" * 32)), "another height has passed"
+    proposer = cast.core(0)
+    cast.feed(proposer, cast.proposal(0, "v"))
+    assert proposer.has_signed(SignProposal(1, 0, None, b"w" * 32))
+
+
+def test_the_newest_vote_of_a_replica_is_found_wherever_it_is(cast) -> None:
+    """In the last commit, in this height, or held for the next: what a replica that lost its memory must know."""
+    core = cast.core(ME)
+    assert core.newest_vote_of(cast.keys[0]) is None
+    core.last_commit = replace(cast.commit(2, "v", (0, 1, 2)), height=0)
+    assert core.newest_vote_of(cast.keys[0]) == cast.vote(VoteKind.PRECOMMIT, 0, 2, "v", height=0).vote
+    assert core.newest_vote_of(cast.keys[3]) is None
+    for event in (
+        cast.prevote(0, 0, "v"),
+        cast.precommit(0, 0, None),
+        cast.vote(VoteKind.PREVOTE, 0, 0, "v", height=2),
+    ):
+        cast.feed(core, event)
+        assert core.newest_vote_of(cast.keys[0]) == event.vote
 
 
 def test_an_untimely_fresh_proposal_gets_nil_but_its_polka_counts(cast) -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from protocol.tendermint import machine
 from protocol.tendermint.events import Decide, GetBlock, ScheduleTimeout, SignProposal, SignVote, TimeoutKind
-from protocol.tendermint.machine import State, Step, apply
+from protocol.tendermint.machine import State, Step, apply, get_timeouts
 from protocol.tendermint.messages import Commit, VoteKind
 
 V, W = b"v" * 32, b"w" * 32
@@ -45,14 +45,19 @@ def test_l11_to_l13_a_round_starts_in_step_propose_with_fresh_flags() -> None:
 def test_l14_to_l16_l19_the_proposer_repeats_its_valid_block() -> None:
     """L14 to L16, L19: a valid block is proposed again with its round."""
     _, effects = apply(at(Step.PRECOMMIT, valid_round=1, valid_block=V), machine.LaterRound(3, True))
-    assert SignProposal(7, 3, 1, V) in effects
-    assert not any(isinstance(effect, GetBlock) for effect in effects)
+    assert effects == [ScheduleTimeout(PROPOSE, 7, 3), SignProposal(7, 3, 1, V)]
+
+
+def test_l14_who_is_not_the_proposer_repeats_nothing() -> None:
+    """L14: a valid block is no reason to propose out of turn."""
+    _, effects = apply(at(Step.PRECOMMIT, valid_round=1, valid_block=V), machine.LaterRound(3, False))
+    assert effects == [ScheduleTimeout(PROPOSE, 7, 3)]
 
 
 def test_l18_l19_the_proposer_asks_for_a_block_and_proposes_it() -> None:
     """L18, L19: without a valid block a new one is made."""
     state, effects = apply(State(7), machine.RoundZero(True))
-    assert GetBlock(7, 0) in effects
+    assert effects == [ScheduleTimeout(PROPOSE, 7, 0), GetBlock(7, 0)]
     assert apply(state, machine.OwnBlock(0, V)) == (state, [SignProposal(7, 0, None, V)])
 
 
@@ -114,6 +119,12 @@ def test_l28_the_valid_round_lies_before_the_current_one() -> None:
     assert apply(at(Step.PROPOSE, 1), machine.ReproposalAndPolka(V, 1, True)) == (at(Step.PROPOSE, 1), [])
 
 
+def test_l28_only_in_step_propose() -> None:
+    """L28: whoever has prevoted in the round does not do so again."""
+    for step in (Step.WAITING, Step.PREVOTE, Step.PRECOMMIT, Step.DECIDED):
+        assert apply(at(step), machine.ReproposalAndPolka(V, 1, True)) == (at(step), [])
+
+
 def test_l34_l35_any_quorum_of_prevotes_starts_the_prevote_timeout_once() -> None:
     """L34, L35: in step prevote, for the first time."""
     state, effects = apply(at(Step.PREVOTE), machine.AnyPrevotes())
@@ -135,7 +146,8 @@ def test_l42_l43_a_late_polka_is_remembered_as_valid_only() -> None:
     state, effects = apply(at(Step.PRECOMMIT), machine.ProposalAndPolka(V))
     assert effects == []
     assert (state.locked_round, state.valid_round, state.valid_block) == (None, 2, V)
-    assert apply(state, machine.ProposalAndPolka(V)) == (state, [])
+    for block_id in (V, W):
+        assert apply(state, machine.ProposalAndPolka(block_id)) == (state, []), "for the first time"
 
 
 def test_l36_not_before_the_own_prevote() -> None:
@@ -157,6 +169,7 @@ def test_l47_l48_any_quorum_of_precommits_starts_the_precommit_timeout_once() ->
         state, effects = apply(at(step), machine.AnyPrecommits())
         assert effects == [ScheduleTimeout(PRECOMMIT, 7, 2)]
         assert apply(state, machine.AnyPrecommits()) == (state, [])
+    assert apply(at(Step.WAITING), machine.AnyPrecommits()) == (at(Step.WAITING), [])
 
 
 @pytest.mark.parametrize("step", [Step.WAITING, Step.PROPOSE, Step.PREVOTE, Step.PRECOMMIT])
@@ -200,3 +213,19 @@ def test_l65_to_l67_the_precommit_timeout_starts_the_next_round() -> None:
         assert GetBlock(7, 3) in effects
     for other in (at(Step.PREVOTE, 3), at(Step.WAITING)):
         assert apply(other, machine.Expired(PRECOMMIT, 2, False)) == (other, [])
+
+
+def test_the_timeouts_of_a_state_are_those_that_were_asked_for_and_have_not_passed() -> None:
+    """L21, L35, L48: what runs follows from the step and from what was seen in the round."""
+    flags = {"has_any_prevotes": True, "has_any_precommits": True}
+    for state, kinds in (
+        (at(Step.WAITING, 0), []),
+        (at(Step.PROPOSE), [PROPOSE]),
+        (at(Step.PREVOTE), []),
+        (at(Step.PREVOTE, **flags), [PREVOTE, PRECOMMIT]),
+        (at(Step.PROPOSE, has_any_precommits=True), [PROPOSE, PRECOMMIT]),
+        (at(Step.PRECOMMIT, **flags), [PRECOMMIT]),
+        (at(Step.PRECOMMIT, has_any_prevotes=True), []),
+        (at(Step.DECIDED, **flags), []),
+    ):
+        assert get_timeouts(state) == [ScheduleTimeout(kind, 7, state.round) for kind in kinds]

@@ -110,3 +110,36 @@ def test_of_later_rounds_a_replicas_highest_is_kept() -> None:
     votes.enter_round(10)
     votes.add(prevote(0, A, 7))
     assert votes.get(VoteKind.PREVOTE, 7).voters() == {KEYS[0]}
+
+
+def test_who_goes_on_to_a_later_round_takes_only_its_own_votes_along() -> None:
+    """Both of its votes of a later round are kept together; what others voted where it was stays."""
+    votes = height_votes((1, 1, 1, 1))
+    precommit = Vote(VoteKind.PRECOMMIT, 1, 5, A, KEYS[0], b"\0" * 64)
+    for vote in (prevote(0, A, 5), precommit, prevote(1, A, 5)):
+        votes.add(vote)
+    assert votes.all_votes() == [prevote(0, A, 5), prevote(1, A, 5), precommit]
+    votes.add(prevote(0, A, 6))
+    assert votes.all_votes() == [prevote(1, A, 5), prevote(0, A, 6)]
+
+
+def test_forgotten_votes_support_no_value_any_more() -> None:
+    """A third vote of an equivocator needs more than 1/3 who voted so first; who is forgotten is none of them."""
+    for is_forgotten in (False, True):
+        votes = RoundVotes(dict.fromkeys(KEYS[:4], 1))
+        for vote in (prevote(0, A), prevote(1, A)):
+            votes.add(vote)
+        if is_forgotten:
+            votes.forget(KEYS[0])
+        for block_id in (B, C, A):
+            votes.add(prevote(3, block_id))
+        assert votes.holds(prevote(3, A)) is not is_forgotten
+
+
+def test_a_quorum_for_nil_is_an_agreement_too() -> None:
+    """Anti-entropy asks whether the votes agree, on whatever."""
+    votes = RoundVotes(dict.fromkeys(KEYS[:4], 1))
+    for who in range(3):
+        assert not votes.has_value_quorum()
+        votes.add(prevote(who, None))
+    assert votes.has_value_quorum()

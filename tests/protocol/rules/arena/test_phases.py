@@ -51,6 +51,20 @@ def test_a_deadline_does_not_come_early(play):
     assert play.phase is Phase.OPEN
 
 
+def test_a_block_says_whether_a_phase_began_or_ended(play):
+    """An empty one too, so that its state gets certified: by a deadline within a task, and by the one that ends it."""
+    seen = []
+    while play.phase is not Phase.FINISHED:
+        before = (play.epoch, play.phase)
+        play.ledger.block(after_ms=STEP_MS)
+        assert play.ledger.is_phase_changed == ((play.epoch, play.phase) != before)
+        seen.append(play.ledger.is_phase_changed)
+    assert seen[-1]
+    assert {True, False} <= set(seen)
+    play.ledger.block()
+    assert not play.ledger.is_phase_changed
+
+
 def test_the_block_that_ends_a_phase_does_not_count_for_the_next(play):
     """Who proposed it had no chance to include an act of the new phase."""
     play.submit(play.trainers[:2])

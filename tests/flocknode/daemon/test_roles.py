@@ -1,0 +1,189 @@
+"""A whole task on seven real daemons whose accounts lie under passphrases, and what their logs say of it."""
+
+from collections import Counter
+
+import msgspec
+import pytest
+import trio
+
+from devnet.homes import HOST, choose_ports
+from flocknode import sealed_key
+from flocknode.config import make_config, save_config
+from flocknode.founding import create_home, load_document, make_genesis, save_document
+from flocknode.home import Home
+from flocknode.keystore import (
+    load_account_seed,
+    load_consensus_seed,
+    load_peer_seed,
+    load_public_keys,
+    load_vrf_secret,
+)
+from flocknode.log_files import read_lines
+from flocknode.participants.diary import Diary
+from flocknode.rpc.arena_records import Submitted
+from flocknode.rpc.client import open_client
+from flocknode.rpc.records import TaskEvent
+from protocol import vrf
+from protocol.crypto import hash_parts, integer_bytes
+from protocol.genesis import genesis_digest
+from storage.database import Database
+from storage.notes import Notes
+from tests.dataset_files import write_dataset
+from tests.secret_spellings import spellings
+
+CREATOR, TRAINERS, VALIDATORS = "alice", ("bob", "carol", "dave"), ("erin", "frank", "grace")
+NAMES = (CREATOR, *TRAINERS, *VALIDATORS)
+TASK, EPOCHS = 1, 2
+SETTLE_S = 180
+# What a block may add to the log of a node at level info.
+LINES_OF_A_BLOCK = 2
+
+
+@pytest.fixture
+def flock(tmp_path, make_daemon, write_private, monkeypatch):
+    """Seven daemons of one chain, of which the creator alone decides blocks; all log at level debug."""
+    monkeypatch.setattr(sealed_key, "OPERATIONS", 1)
+    monkeypatch.setattr(sealed_key, "MEMORY_BYTES", 8192)
+    daemons = {name: make_daemon(Home(tmp_path / name)) for name in NAMES}
+    for name, daemon in daemons.items():
+        daemon.passphrase = f"the passphrase of {name}"
+        create_home(daemon.home, genesis=None, port=None, bootstrap=(), name=None, passphrase=daemon.passphrase)
+        write_private(daemon.passphrase_file, daemon.passphrase + "\n")
+    homes = [daemon.home for daemon in daemons.values()]
+    document = make_genesis(homes, preset="devnet", name="t", balance_units=10**13, bond_units=10**12)
+    document = msgspec.structs.replace(document, replicas=document.replicas[:1])
+    ports = choose_ports(dict.fromkeys(NAMES, 0))
+    addresses = [
+        f"/ip4/{HOST}/tcp/{ports[name]}/p2p/{load_public_keys(daemon.home).peer_id}" for name, daemon in daemons.items()
+    ]
+    for name, daemon in daemons.items():
+        save_document(daemon.home.genesis_file, document)
+        others = tuple(address for other, address in zip(NAMES, addresses, strict=True) if other != name)
+        config = make_config(name=name, port=ports[name], bootstrap=others)
+        save_config(
+            daemon.home, msgspec.structs.replace(config, log=msgspec.structs.replace(config.log, level="debug"))
+        )
+    yield daemons
+    for daemon in daemons.values():
+        if daemon.process is not None:
+            daemon.process.kill()
+            daemon.process.wait()
+
+
+async def act(daemon, method, height=0, **params):
+    """Have a daemon send a transaction once it has a height, and return what became of it."""
+    async with open_client(daemon.home) as client:
+        if height:
+            blocks = await client.subscribe(["blocks"], from_height=height)
+            await blocks.receive()
+        done = await client.call(method, Submitted, **params)
+    assert done.outcome.status == "included", done.outcome
+    return done.outcome.height
+
+
+async def perform(flock, data):
+    """Run a task to its end, as told to a subscriber of the creator; return everything that was told."""
+    model = {"family": "linear", "model": {"inputs": [3], "outputs": [2]}, "metric": "accuracy"}
+    files = {"dataset_a": data, "dataset_b": data}
+    height = await act(flock[CREATOR], "arena.create", name="x", **model, **files, epochs=EPOCHS, escrow_units=10**12)
+    common = {"task": str(TASK), "stake_units": 10**11}
+    async with open_client(flock[CREATOR].home) as client, trio.open_nursery() as nursery:
+        events = await client.subscribe(["tasks"], from_height=1)
+        for number, name in enumerate(TRAINERS):
+            training = {"passes": 1, "seed": number}
+            own = {**common, "role": "trainer", "dataset": data, "training": training}
+            nursery.start_soon(lambda name=name, own=own: act(flock[name], "arena.join", height, **own))
+        for name in VALIDATORS:
+            own = {**common, "role": "validator"}
+            nursery.start_soon(lambda name=name, own=own: act(flock[name], "arena.join", height, **own))
+        told = await read_task(events)
+    assert told[-1].phase == "finished"
+    return told
+
+
+async def read_past(daemon):
+    """Return the events of the task that a daemon knows of, up to its end."""
+    async with open_client(daemon.home) as client:
+        return await read_task(await client.subscribe(["tasks"], from_height=1))
+
+
+async def read_task(events):
+    """Return the events of a task up to its end."""
+    told = []
+    while not told or told[-1].phase not in ("finished", "expired"):
+        told.append(msgspec.convert((await events.receive()).event, TaskEvent))
+    return told
+
+
+def leave_out_work(told):
+    """Return the events that every node tells alike."""
+    return [(event.height, event.epoch, event.phase, event.text) for event in told if event.phase != "work"]
+
+
+def find_secrets(daemon, document):
+    """Return everything that must stay on a node, by name: keys, and what its diary holds of the task."""
+    home, chain = daemon.home, genesis_digest(document)
+    seed = load_account_seed(home, daemon.passphrase)
+    secrets = {
+        "passphrase": daemon.passphrase.encode(),
+        "account": seed,
+        "consensus": load_consensus_seed(home),
+        "peer": load_peer_seed(home),
+        "vrf": load_vrf_secret(home),
+        "vrf of the task": vrf.key_from_seed(hash_parts("flock/vrf/task", seed, chain, integer_bytes(TASK))),
+    }
+    database = Database(home.database)
+    try:
+        diary = Diary(Notes(database))
+        for root in [key.removeprefix(b"dataset") for key, _ in Notes(database).scan(b"dataset")]:
+            secrets[f"dataset {root.hex()[:8]}"] = diary.load_dataset_key(root)
+        for epoch in range(EPOCHS):
+            if (entered := diary.load_submission(TASK, epoch)) is not None:
+                secrets[f"submission {epoch}"] = entered.key
+            if (scores := diary.load_scores(TASK, epoch)) is not None:
+                secrets[f"salt {epoch}"] = scores.salt
+    finally:
+        database.close()
+    return secrets
+
+
+def check_logs(name, daemon, document):
+    """Search what a stopped daemon and its worker wrote for its secrets, and count the lines of each block."""
+    files = [daemon.output, *daemon.home.log_file.parent.iterdir(), *daemon.home.data.rglob("worker.log")]
+    said = b"\n".join(path.read_bytes() for path in files)
+    secrets = find_secrets(daemon, document)
+    expected = {"dataset": name == CREATOR, "submission": name in TRAINERS, "salt": name in VALIDATORS}
+    for kind, is_expected in expected.items():
+        assert any(secret.startswith(kind) for secret in secrets) is is_expected, f"{name} and its {kind}"
+    for secret, value in secrets.items():
+        for spelling in spellings(value):
+            assert spelling not in said, f"{name}: {secret} was told as {spelling!r}"
+    lines = [line for line in read_lines(daemon.home.log_file, 0) if line.level == "info"]
+    heights = Counter(line.fields["height"] for line in lines if line.event not in ("started", "stopped"))
+    assert len(heights) > 10, f"{name} committed blocks"
+    assert max(heights.values()) <= LINES_OF_A_BLOCK, f"{name}: {heights.most_common(1)} lines of a block"
+    assert any(line.event == "round" for line in lines), f"{name} has a role in the task"
+
+
+async def test_no_role_tells_its_secrets_or_talks_too_much(flock, tmp_path):
+    """Creator, trainers, validators: no key in any log at any level, two lines a block, and the same past for all."""
+    data = str(write_dataset(tmp_path / "data", rows=40, columns=3).absolute())
+    async with trio.open_nursery() as nursery:
+        for daemon in flock.values():
+            start = ("--passphrase-file", str(daemon.passphrase_file))
+            nursery.start_soon(trio.to_thread.run_sync, lambda daemon=daemon, start=start: daemon.start(*start))
+    with trio.fail_after(SETTLE_S):
+        told = await perform(flock, data)
+    assert sum(event.phase == "settled" for event in told) == EPOCHS
+    for daemon in flock.values():
+        code, seconds = await trio.to_thread.run_sync(daemon.stop)
+        assert (code, seconds < 4) == (0, True), f"stopping took {seconds} s"
+    for name in (CREATOR, "erin"):
+        await trio.to_thread.run_sync(flock[name].start)
+        past = await read_past(flock[name])
+        assert leave_out_work(past) == leave_out_work(told), "all tell the same of a task, also after a restart"
+        assert name != CREATOR or past == told, "and what the node itself did"
+        await trio.to_thread.run_sync(flock[name].stop)
+    document = load_document(flock[CREATOR].home.genesis_file)
+    for name, daemon in flock.items():
+        check_logs(name, daemon, document)
