@@ -2,7 +2,9 @@
 
 import datetime
 import sys
+import time
 from pathlib import Path
+from threading import Lock
 
 import structlog
 import trio
@@ -12,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from flocknode.network import Network, PeerId, Topic, Verdict
+from protocol.blobs import BlobId, RunProof
 from storage.blobs import BlobStore
 
 CHAIN = b"c" * 32
@@ -41,9 +44,26 @@ class NoBlocks:
         return None
 
 
-async def serve(folder: Path, source: Path, number: int) -> None:
+class PacedStore(BlobStore):
+    """A store whose runs leave no faster than an uplink would let them; as fast as it can when the uplink is 0."""
+
+    def __init__(self, directory: Path, uplink_bytes_s: int) -> None:
+        super().__init__(directory)
+        self._uplink_bytes_s = uplink_bytes_s
+        self._uplink = Lock()
+
+    def read_run(self, blob: BlobId, first_piece: int) -> tuple[bytes, RunProof]:
+        """Return a run once the uplink would have sent it."""
+        data, proof = super().read_run(blob, first_piece)
+        if self._uplink_bytes_s:
+            with self._uplink:
+                time.sleep(len(data) / self._uplink_bytes_s)
+        return data, proof
+
+
+async def serve(folder: Path, source: Path, number: int, uplink_bytes_s: int) -> None:
     """Put the file into a store, print address, root and length, and serve until killed."""
-    store = BlobStore(folder)
+    store = PacedStore(folder, uplink_bytes_s)
     with source.open("rb") as file:
         blob = store.put(file)
     network = Network(
@@ -85,4 +105,4 @@ def write_certificate(folder: Path) -> Path:
 
 
 if __name__ == "__main__":
-    trio.run(serve, Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))
+    trio.run(serve, Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))

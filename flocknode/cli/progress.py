@@ -5,16 +5,21 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from flocknode.cli.options import Options
 from flocknode.rpc.call import call
 from flocknode.rpc.records import WorkEvent, WorkKind
 
+if TYPE_CHECKING:
+    from flocknode.rpc.client import Events
+
 R = TypeVar("R")
 Show = Callable[[WorkEvent], None]
 
 MILLION = 10**6
+# How long an answered call waits to hear that the work behind it has ended.
+LAST_WORDS_S = 0.5
 
 
 def has_bars(options: Options) -> bool:
@@ -48,21 +53,55 @@ def call_long(options: Options, method: str, result: type[R], /, **params: objec
 async def _call_watching(options: Options, method: str, result: type[R], params: dict[str, object]) -> R:
     import trio
 
-    from flocknode.rpc.call import convert_result
-    from flocknode.rpc.client import Events, open_client
-
-    async def watch(events: Events, show: Show) -> None:
-        async for notification in events:
-            if notification.topic == "work":
-                show(convert_result(notification.event, WorkEvent))
+    from flocknode.rpc.client import open_client
 
     async with open_client(options.home) as client:
         with show_bars(options) as show:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(watch, await client.subscribe(["work"]), show)
+                watch = Watch(show)
+                nursery.start_soon(watch.run, await client.subscribe(["work"]))
                 found = await client.call(method, result, **params)
+                with trio.move_on_after(LAST_WORDS_S):
+                    await watch.wait_ended()
                 nursery.cancel_scope.cancel()
     return found
+
+
+class Watch:
+    """Shows the work that the daemon tells of, and knows when all of it has ended."""
+
+    def __init__(self, show: Show) -> None:
+        import trio
+
+        self._show = show
+        self._running: set[int] = set()
+        self._ended = trio.Event()
+
+    async def run(self, events: "Events") -> None:
+        """Show what comes until it stops coming."""
+        from flocknode.rpc.call import convert_result
+
+        async for notification in events:
+            if notification.topic == "work":
+                work = convert_result(notification.event, WorkEvent)
+                self._show(work)
+                self._note(work)
+
+    async def wait_ended(self) -> None:
+        """Return once there was work and none of it runs any more: the answer to a call may overtake its last word."""
+        await self._ended.wait()
+
+    def _note(self, work: WorkEvent) -> None:
+        import trio
+
+        if work.state == "running":
+            self._running.add(work.work)
+            if self._ended.is_set():
+                self._ended = trio.Event()
+        else:
+            self._running.discard(work.work)
+            if not self._running:
+                self._ended.set()
 
 
 class Clock:

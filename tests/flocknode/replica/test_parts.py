@@ -65,6 +65,8 @@ def test_a_newer_vote_known_to_peers_silences_the_signer_for_that_height() -> No
     signer.learn_newest(known)
     signer.learn_newest(sign_vote(CHAIN, SEED, kind=VoteKind.PREVOTE, height=4, round=7, block_id=W))
     assert signer.silent_through == 0
+    signer.learn_newest(sign_vote(CHAIN, SEED, kind=VoteKind.PREVOTE, height=5, round=1, block_id=W))
+    assert signer.silent_through == 5, "somebody else signed with this key, or this memory is not the newest"
     signer.learn_newest(sign_vote(CHAIN, SEED, kind=VoteKind.PREVOTE, height=7, round=0, block_id=W))
     assert signer.sign(vote(height=7, round=3)) is None
     assert signer.sign(vote(height=8, round=0)) is not None
