@@ -8,8 +8,11 @@ from protocol.blocks import MAX_BLOCK_TIME_MS, Head, receipts_root
 from protocol.codec import encode
 from protocol.crypto import hash_parts, is_account_key
 from protocol.errors import InvalidGenesis
+from protocol.formulas.emission import total_emission
 from protocol.params import Params, check_params
 from protocol.rules import purses
+from protocol.rules.emission import begin_emission
+from protocol.rules.standing import GOVERNANCE, Governance
 from protocol.rules.voters import Voters, put_voters
 from protocol.state import Commitment, MemoryState, Overlay
 from protocol.tendermint.proposer import initial_priorities
@@ -39,13 +42,17 @@ class GenesisReplica(Record):
 
 
 class GenesisDocument(Record):
-    """Everything that all nodes of a chain must agree on before the first block."""
+    """Everything that all nodes of a chain must agree on before the first block.
+
+    `governance` is the account that verifies tasks and recognises creators; without one nobody does.
+    """
 
     name: Name
     time_ms: TimeMs
     params: Params
     accounts: tuple[GenesisAccount, ...]
     replicas: tuple[GenesisReplica, ...]
+    governance: Address | None
 
 
 def genesis_digest(document: GenesisDocument) -> bytes:
@@ -62,6 +69,8 @@ def check_genesis(document: GenesisDocument) -> None:
         raise InvalidGenesis("an account stands twice")
     if not all(map(is_account_key, addresses)):
         raise InvalidGenesis("an address is not an Ed25519 public key")
+    if document.governance is not None and document.governance not in addresses:
+        raise InvalidGenesis("the governance account is none that the document lists")
     if not document.replicas:
         raise InvalidGenesis("no replica: nobody could make a block")
     for keys in ([replica.key for replica in document.replicas], [replica.account for replica in document.replicas]):
@@ -84,6 +93,11 @@ def check_amounts(document: GenesisDocument) -> None:
     supply = bonds + sum(account.balance for account in document.accounts)
     if supply > MAX_INTEGER:
         raise InvalidGenesis(f"the supply is {supply} units, at most {MAX_INTEGER} are allowed")
+    emitted = total_emission(
+        initial_units=document.params.emission_units, halving_periods=document.params.halving_periods
+    )
+    if supply + emitted > MAX_INTEGER:
+        raise InvalidGenesis(f"supply and emission together may reach {supply + emitted} units, at most {MAX_INTEGER}")
     if document.time_ms >= MAX_BLOCK_TIME_MS:
         raise InvalidGenesis(f"the chain begins at {document.time_ms} ms, later than any block may be")
 
@@ -97,6 +111,9 @@ def make_genesis_state(document: GenesisDocument) -> MemoryState:
             purses.mint(state, purses.balance_of(account.address), account.balance)
     for replica in document.replicas:
         purses.mint(state, purses.replica_bond_of(replica.account), replica.bond)
+    if document.governance is not None:
+        GOVERNANCE.put(state, Governance(document.governance))
+    begin_emission(state, document.params, document.time_ms)
     replicas = make_replica_set(
         [Replica(replica.key, replica.vrf_key, replica.bond, replica.account) for replica in document.replicas]
     )

@@ -25,10 +25,11 @@ from protocol.blocks import (
 )
 from protocol.errors import InvalidBlock, InvalidCommit, InvalidProof, ProtocolError, TransactionRefused
 from protocol.params import Params
-from protocol.rules import accounts, purses
-from protocol.rules.arena import phases, scoring, submissions, tasks
+from protocol.rules import accounts, emission, purses
+from protocol.rules.arena import phases
 from protocol.rules.arena.records import Phase, scan_active_tasks
 from protocol.rules.context import Context
+from protocol.rules.dispatch import apply_anonymous, apply_payload
 from protocol.rules.voters import Voters, advance_voters, get_voters
 from protocol.state import Commitment, Overlay, StateView
 from protocol.tendermint.messages import Commit
@@ -37,21 +38,10 @@ from protocol.tendermint.replicas import replica_set_digest, verify_commit
 from protocol.transactions import (
     AnonymousPayload,
     AnonymousTransaction,
-    Attest,
-    ClaimSubmission,
-    CommitScores,
-    CreateTask,
-    Join,
-    Leave,
-    OpenSubmission,
     Payload,
-    PublishKey,
-    ReleaseKey,
-    RevealScores,
     SignedTransaction,
     Submit,
     Transaction,
-    Transfer,
     open_transaction,
 )
 
@@ -313,40 +303,6 @@ def try_payload(state: Overlay, context: Context, sender: bytes, payload: Payloa
     return None
 
 
-def apply_payload(state: Overlay, context: Context, sender: bytes, payload: Payload) -> None:
-    """Hand an account's payload to its rule; raises a `ProtocolError` when it breaks it."""
-    match payload:
-        case Transfer():
-            accounts.transfer(state, context, sender, payload)
-        case CreateTask():
-            tasks.create_task(state, context, sender, payload)
-        case Join():
-            tasks.join(state, context, sender, payload)
-        case Attest():
-            tasks.attest(state, context, sender, payload)
-        case Leave():
-            tasks.leave(state, context, sender, payload)
-        case PublishKey():
-            tasks.publish_key(state, context, sender, payload)
-        case ReleaseKey():
-            scoring.release_key(state, context, sender, payload)
-        case CommitScores():
-            scoring.commit_scores(state, context, sender, payload)
-        case RevealScores():
-            scoring.reveal_scores(state, context, sender, payload)
-        case ClaimSubmission():
-            submissions.claim_submission(state, context, sender, payload)
-
-
-def apply_anonymous(state: Overlay, context: Context, payload: AnonymousPayload) -> None:
-    """Hand an anonymous payload to its rule; raises a `ProtocolError` when it breaks it."""
-    match payload:
-        case Submit():
-            submissions.submit(state, context, payload)
-        case OpenSubmission():
-            submissions.open_submission(state, context, payload)
-
-
 def check_anonymous(before: ChainState, payload: AnonymousPayload) -> None:
     """Return if an anonymous payload could stand in the next block; raises a `ProtocolError` otherwise.
 
@@ -370,7 +326,8 @@ def check_anonymous(before: ChainState, payload: AnonymousPayload) -> None:
 
 
 def finish_block(state: Overlay, context: Context) -> None:
-    """Do what time and the block itself bring: phases, unbonded stakes, the next turn to propose."""
+    """Do what time and the block itself bring: emission, phases, unbonded stakes, the next turn to propose."""
+    emission.end_block(state, context)
     phases.end_block(state, context)
     purses.release_unbonded(state, context.time_ms)
     advance_voters(state, context.beacon)
@@ -383,8 +340,4 @@ def get_phases(state: StateView) -> dict[int, tuple[int, Phase]]:
 
 def is_block_due(view: StateView, now_ms: int) -> bool:
     """Return whether a block would do something without any transaction: a draw waits, or a deadline has passed."""
-    return any(
-        (task.phase is Phase.OPEN and task.deadline_ms is None)
-        or (task.deadline_ms is not None and task.deadline_ms <= now_ms)
-        for task in scan_active_tasks(view)
-    )
+    return any(task.deadline_ms is None or task.deadline_ms <= now_ms for task in scan_active_tasks(view))

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from protocol.errors import InvalidGenesis, OutOfBounds
-from protocol.types import MAX_INTEGER, UNITS_PER_FML, Record
+from protocol.types import MAX_INTEGER, UNITS_PER_FML, Amount, Record
 
 MILLION = 1_000_000
 SECOND_MS = 1_000
@@ -83,6 +83,8 @@ class Params(Record):
     near_duplicate_millionths: Ratio
     # By how much a near-duplicate must beat the first of its cluster to be ranked.
     min_improvement_millionths: Ratio
+    # The best models of earlier epochs of a task that new ones are compared with.
+    max_originals: Annotated[int, Meta(ge=1, le=256)]
     # Validators drawn per epoch; all of them, when there are fewer.
     validators_per_epoch: Annotated[int, Meta(ge=3, le=64)]
     # A16: the stake beyond which the likelihood of being drawn no longer grows.
@@ -90,6 +92,8 @@ class Params(Record):
     # Trainers of a task: with fewer it does not open, and the ring of a submission has no more members than the most.
     min_trainers: Annotated[int, Meta(ge=3, le=128)]
     max_trainers: Annotated[int, Meta(ge=3, le=128)]
+    # Who may join as a trainer; with more than `max_trainers` that could sit, each epoch's seats are drawn.
+    max_trainer_members: Annotated[int, Meta(ge=3, le=1_024)]
     min_validators: Annotated[int, Meta(ge=3, le=64)]
     # Validators of a task, drawn or not.
     max_validators: Annotated[int, Meta(ge=3, le=1_024)]
@@ -98,6 +102,34 @@ class Params(Record):
     max_epochs: Annotated[int, Meta(ge=2, le=10_000)]
     # How long a created task waits for its roles to be filled and its validators to attest.
     opening_phase_ms: PhaseMs
+    # How long a creator has to publish dataset A's key after a complaint.
+    answer_phase_ms: PhaseMs
+
+    # --- emission (white paper IV.A) ---
+    # The fixed time between two emissions, and C0: what the first of them is worth, hosts included. 0 emits nothing.
+    emission_period_ms: PeriodMs
+    emission_units: Amount
+    # After so many emissions each is worth half of what it was.
+    halving_periods: Annotated[int, Meta(ge=1, le=100_000)]
+    # The hosts' slice of an emission, and after how many emissions it halves on top of that.
+    host_slice_millionths: Annotated[int, Meta(ge=0, le=MILLION // 5)]
+    host_halving_periods: Annotated[int, Meta(ge=1, le=100_000)]
+    # p of E3: how much a task's stake counts among tasks.
+    task_stake_exponent_millionths: Exponent
+    # E4: a verified task's creator gets this part of each pot at first, and nothing any more after so many emissions.
+    creator_slice_millionths: Annotated[int, Meta(ge=0, le=MILLION // 10)]
+    creator_slice_periods: Annotated[int, Meta(ge=1, le=100_000)]
+    # Verified tasks that have not ended.
+    max_verified_tasks: Annotated[int, Meta(ge=1, le=10_000)]
+
+    # --- delegation (white paper II.D.4) ---
+    # rho of A7 and A11: the most that an operator may pass on, and what a validator passes on that never said (d_1).
+    max_reward_share_millionths: Annotated[int, Meta(ge=0, le=MILLION // 2)]
+    default_reward_share_millionths: Annotated[int, Meta(ge=0, le=MILLION // 2)]
+    min_delegation_units: PositiveAmount
+    # Delegators of one operator, and delegations in one task: all are paid out in one block.
+    max_delegators: Annotated[int, Meta(ge=1, le=256)]
+    max_task_delegations: Annotated[int, Meta(ge=1, le=4_096)]
 
     # --- stakes, deposits and fees ---
     min_stake_creator_units: PositiveAmount
@@ -109,6 +141,9 @@ class Params(Record):
     # What a trainer posts per epoch for its seat; returned with a valid claim.
     seat_deposit_units: PositiveAmount
     registration_fee_units: PositiveAmount
+    # The least bounty, and how many accounts may give one before a task's first submission: cancelling returns them.
+    min_bounty_units: PositiveAmount
+    max_bounty_givers: Annotated[int, Meta(ge=1, le=1_024)]
     # The burned part of registration fees, of transaction fees and of slashes.
     registration_burn_millionths: Ratio
     fee_burn_millionths: Ratio
@@ -125,7 +160,8 @@ class Params(Record):
     # --- transactions and blocks ---
     # How many blocks ahead a transaction's expiry height may lie.
     max_expiry_blocks: Annotated[int, Meta(ge=1, le=100_000)]
-    max_transaction_bytes: Annotated[int, Meta(ge=16 * 1024, le=MEBIBYTE)]
+    # The largest is the proof that a piece of a blob, 64 KiB, does not authenticate.
+    max_transaction_bytes: Annotated[int, Meta(ge=72 * 1024, le=MEBIBYTE)]
     # All transactions of a block together.
     # A proposal, its block and the commit before it must fit into one message of the gossip.
     max_block_bytes: Annotated[int, Meta(ge=64 * 1024, le=3 * MEBIBYTE // 2)]
@@ -189,7 +225,16 @@ def check_params(params: Params) -> None:
     ordered = (
         ("evidence_age_ms", params.evidence_age_ms, "unbonding_ms", params.unbonding_ms - 1),
         ("min_trainers", params.min_trainers, "max_trainers", params.max_trainers),
+        ("max_trainers", params.max_trainers, "max_trainer_members", params.max_trainer_members),
+        # A stake that was released does not count in another task before the next emission.
+        ("emission_period_ms", params.emission_period_ms, "unbonding_ms", params.unbonding_ms),
         ("min_validators", params.min_validators, "max_validators", params.max_validators),
+        (
+            "default_reward_share_millionths",
+            params.default_reward_share_millionths,
+            "max_reward_share_millionths",
+            params.max_reward_share_millionths,
+        ),
         ("min_epochs", params.min_epochs, "max_epochs", params.max_epochs),
         ("max_transaction_bytes", params.max_transaction_bytes, "max_block_bytes", params.max_block_bytes),
         ("idle_block_ms", params.idle_block_ms, "max_block_gap_ms", params.max_block_gap_ms),
@@ -228,15 +273,32 @@ MAINNET = Params(
     score_floor_millionths=100,
     near_duplicate_millionths=1_000,
     min_improvement_millionths=1_000,
+    max_originals=64,
     validators_per_epoch=16,
     max_selection_stake_units=1_000_000 * UNITS_PER_FML,
     min_trainers=3,
     max_trainers=100,
+    max_trainer_members=400,
     min_validators=3,
     max_validators=256,
     min_epochs=2,
     max_epochs=365,
     opening_phase_ms=24 * HOUR_MS,
+    answer_phase_ms=HOUR_MS,
+    emission_period_ms=DAY_MS,
+    emission_units=100_000 * UNITS_PER_FML,
+    halving_periods=730,
+    host_slice_millionths=100_000,
+    host_halving_periods=365,
+    task_stake_exponent_millionths=MILLION,
+    creator_slice_millionths=50_000,
+    creator_slice_periods=365,
+    max_verified_tasks=1_000,
+    max_reward_share_millionths=500_000,
+    default_reward_share_millionths=100_000,
+    min_delegation_units=10 * UNITS_PER_FML,
+    max_delegators=64,
+    max_task_delegations=1_024,
     min_stake_creator_units=1_000 * UNITS_PER_FML,
     min_stake_trainer_units=100 * UNITS_PER_FML,
     min_stake_validator_units=100 * UNITS_PER_FML,
@@ -244,6 +306,8 @@ MAINNET = Params(
     creator_deposit_units=500 * UNITS_PER_FML,
     seat_deposit_units=5 * UNITS_PER_FML,
     registration_fee_units=10 * UNITS_PER_FML,
+    min_bounty_units=10 * UNITS_PER_FML,
+    max_bounty_givers=64,
     registration_burn_millionths=500_000,
     fee_burn_millionths=500_000,
     slash_burn_millionths=100_000,
@@ -253,7 +317,7 @@ MAINNET = Params(
     unbonding_ms=21 * DAY_MS,
     evidence_age_ms=14 * DAY_MS,
     max_expiry_blocks=1_000,
-    max_transaction_bytes=64 * 1024,
+    max_transaction_bytes=80 * 1024,
     max_block_bytes=MEBIBYTE,
     max_submits_per_block=32,
     max_blob_bytes=20 * GIBIBYTE,
@@ -283,6 +347,11 @@ DEVNET = msgspec.structs.replace(
     validators_per_epoch=8,
     max_selection_stake_units=100_000 * UNITS_PER_FML,
     opening_phase_ms=60_000,
+    answer_phase_ms=10_000,
+    emission_period_ms=20_000,
+    emission_units=1_000 * UNITS_PER_FML,
+    halving_periods=1_000,
+    min_delegation_units=1 * UNITS_PER_FML,
     min_stake_creator_units=100 * UNITS_PER_FML,
     min_stake_trainer_units=10 * UNITS_PER_FML,
     min_stake_validator_units=10 * UNITS_PER_FML,
@@ -290,6 +359,7 @@ DEVNET = msgspec.structs.replace(
     creator_deposit_units=50 * UNITS_PER_FML,
     seat_deposit_units=1 * UNITS_PER_FML,
     registration_fee_units=1 * UNITS_PER_FML,
+    min_bounty_units=1 * UNITS_PER_FML,
     unbonding_ms=30_000,
     evidence_age_ms=20_000,
     max_blob_bytes=1 * GIBIBYTE,

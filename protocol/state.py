@@ -44,9 +44,7 @@ class MemoryState:
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Yield the records whose key starts with `prefix`, sorted by key, as they were when `scan` was called."""
-        first = bisect_left(self._keys, prefix)
-        last = bisect_left(self._keys, True, first, key=lambda key: key[: len(prefix)] > prefix)
-        return iter([(key, self.records[key]) for key in self._keys[first:last]])
+        return iter([(key, self.records[key]) for key in _with_prefix(self._keys, prefix)])
 
     def apply(self, changes: Mapping[bytes, bytes | None]) -> None:
         """Write the changes; None deletes."""
@@ -65,6 +63,8 @@ class Overlay:
     def __init__(self, base: StateView) -> None:
         self.base = base
         self.changes: dict[bytes, bytes | None] = {}
+        # Those of the changes, sorted: a scan must not look at all of them.
+        self._keys: list[bytes] = []
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value of a key as changed, or None."""
@@ -74,20 +74,25 @@ class Overlay:
 
     def put(self, key: bytes, value: bytes | None) -> None:
         """Set a record; None deletes it."""
+        if key not in self.changes:
+            insort(self._keys, key)
         self.changes[key] = value
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Yield the records as changed, sorted by key. The scan sees the changes made before it began."""
-        changed = {key: value for key, value in self.changes.items() if key.startswith(prefix)}
+        changed = {key: self.changes[key] for key in _with_prefix(self._keys, prefix)}
+        if not changed:
+            return self.base.scan(prefix)
         kept = (record for record in self.base.scan(prefix) if record[0] not in changed)
-        added = sorted((key, value) for key, value in changed.items() if value is not None)
+        added = [(key, value) for key, value in changed.items() if value is not None]
         return heapq.merge(kept, added)
 
     def merge(self) -> None:
         """Move the changes into the overlay below."""
         assert isinstance(self.base, Overlay), "only an overlay takes changes"
-        self.base.changes.update(self.changes)
-        self.changes = {}
+        for key, value in self.changes.items():
+            self.base.put(key, value)
+        self.changes, self._keys = {}, []
 
 
 class Table(Generic[R]):
@@ -148,6 +153,13 @@ class Commitment:
 def bucket_of(key: bytes) -> int:
     """Return the bucket, 0 to 255, that a record with this key falls into."""
     return crypto.hash_parts("flock/bucket", key)[0]
+
+
+def _with_prefix(keys: Sequence[bytes], prefix: bytes) -> Sequence[bytes]:
+    """Return those of sorted keys that start with a prefix."""
+    first = bisect_left(keys, prefix)
+    last = bisect_left(keys, True, first, key=lambda key: key[: len(prefix)] > prefix)
+    return keys[first:last]
 
 
 # A block changes few buckets; several states that build on each other are in use at a time.

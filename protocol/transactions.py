@@ -7,13 +7,17 @@ claim (white paper IV.B "Validators are kept unaware of the model origins").
 
 from enum import IntEnum
 from functools import lru_cache
+from typing import Annotated
+
+from msgspec import Meta
 
 from protocol import crypto
-from protocol.blobs import BlobId
+from protocol.blobs import PIECE_BYTES, BlobId
 from protocol.codec import decode, encode
 from protocol.errors import InvalidSignature, Malformed, OutOfBounds
 from protocol.models import MetricSpec, ModelSpec, check_metric, check_model
-from protocol.params import TaskSettings, check_task_settings
+from protocol.params import Ratio, TaskSettings, check_task_settings
+from protocol.sealed_pieces import MAX_PATH_HASHES
 from protocol.types import Address, Amount, Bytes32, Count, Digest, Height, Name, Record, Score, Signature
 
 # No preset of `Params.max_transaction_bytes` may exceed this; longer input is not even decoded.
@@ -21,6 +25,10 @@ MAX_TRANSACTION_BYTES = 1024 * 1024
 # Opened transactions that are remembered, and the length of the longest of them.
 MAX_REMEMBERED = 4_096
 MAX_REMEMBERED_BYTES = 4 * 1024
+
+
+Piece = Annotated[bytes, Meta(max_length=PIECE_BYTES)]
+PiecePath = Annotated[tuple[Digest, ...], Meta(max_length=MAX_PATH_HASHES)]
 
 
 class Role(IntEnum):
@@ -52,6 +60,17 @@ class SealedDataset(Record):
     key_hash: Digest
 
 
+class Resources(Record):
+    """What judging one epoch takes, or what a validator has for it: memory, and time within the scoring phase."""
+
+    memory_mib: Count
+    evaluation_ms: Count
+
+    def suffice_for(self, needs: "Resources") -> bool:
+        """Return whether both are at least what is needed."""
+        return self.memory_mib >= needs.memory_mib and self.evaluation_ms >= needs.evaluation_ms
+
+
 class TaskSpec(Record):
     """What a creator asks for (white paper V.A). Evaluation data stays encrypted until the ledger says otherwise."""
 
@@ -62,6 +81,7 @@ class TaskSpec(Record):
     dataset_b: SealedDataset
     epochs: Count
     settings: TaskSettings
+    needs: Resources
 
 
 class Transfer(Record, tag=1):
@@ -72,7 +92,10 @@ class Transfer(Record, tag=1):
 
 
 class CreateTask(Record, tag=2):
-    """Create a self-funded Arena task: bonds the creator's stake and deposit, pays the fee, escrows all rewards."""
+    """Create an Arena task: bonds the creator's stake and deposit, pays the fee, escrows rewards.
+
+    Without an escrow it waits for verification, and expires if that does not come before its opening ends.
+    """
 
     spec: TaskSpec
     stake: Amount
@@ -87,6 +110,7 @@ class Join(Record, tag=3):
     stake: Amount
     vrf_key: Bytes32
     vrf_proof: bytes
+    resources: Resources
 
 
 class Attest(Record, tag=4):
@@ -173,6 +197,57 @@ class Submit(Record, tag=11):
     proof: bytes
 
 
+class Delegate(Record, tag=30):
+    """Put units behind a trainer or validator of a task, from its next epoch on."""
+
+    task: Count
+    operator: Address
+    units: Amount
+
+
+class Undelegate(Record, tag=31):
+    """Ask shares of an operator's vault back: they leave when the current epoch has settled, and then unbond."""
+
+    task: Count
+    operator: Address
+    shares: Count
+
+
+class SetRewardShare(Record, tag=32):
+    """A trainer or validator says what part of its rewards its delegators' stake earns for them."""
+
+    task: Count
+    millionths: Ratio
+
+
+class KeyComplaint(Record, tag=40):
+    """A drawn validator's box does not hold the key of dataset A: the creator must publish that key."""
+
+    task: Count
+    epoch: Count
+
+
+class ProveBadPiece(Record, tag=41):
+    """A piece of an encrypted dataset, with its Merkle path: it does not authenticate under the public key."""
+
+    task: Count
+    dataset: DatasetName
+    index: Count
+    piece: Piece
+    path: PiecePath
+
+
+class ProveWrongVerdict(Record, tag=42):
+    """A piece of a submission, with its Merkle path, that makes it invalid for everybody: who scored it lied."""
+
+    task: Count
+    epoch: Count
+    tag: Bytes32
+    index: Count
+    piece: Piece
+    path: PiecePath
+
+
 class OpenSubmission(Record, tag=12):
     """Reveal the key of a submission's blob, once entering has closed. Needs no proof: the commitment matches."""
 
@@ -180,6 +255,31 @@ class OpenSubmission(Record, tag=12):
     epoch: Count
     tag: Bytes32
     key: Bytes32
+
+
+class AddBounty(Record, tag=20):
+    """Give to the pot of a task's coming epochs; anybody may."""
+
+    task: Count
+    units: Amount
+
+
+class CancelTask(Record, tag=21):
+    """The creator calls its task off before anything was entered: all but the registration fee goes back."""
+
+    task: Count
+
+
+class VerifyTask(Record, tag=22):
+    """The governance account lets a task take part in the emission."""
+
+    task: Count
+
+
+class Recognise(Record, tag=23):
+    """The governance account lets an account create tasks without a stake."""
+
+    account: Address
 
 
 Payload = (
@@ -193,6 +293,16 @@ Payload = (
     | CommitScores
     | RevealScores
     | ClaimSubmission
+    | Delegate
+    | Undelegate
+    | SetRewardShare
+    | KeyComplaint
+    | ProveBadPiece
+    | ProveWrongVerdict
+    | AddBounty
+    | CancelTask
+    | VerifyTask
+    | Recognise
 )
 AnonymousPayload = Submit | OpenSubmission
 
@@ -256,10 +366,12 @@ def check_payload(payload: Payload | AnonymousPayload) -> None:
     match payload:
         case Transfer(_, units) if units == 0:
             raise OutOfBounds("a transfer moves at least one unit")
-        case CreateTask(spec, _, escrow):
+        case CreateTask(spec):
             check_spec(spec)
-            if escrow == 0:
-                raise OutOfBounds("a self-funded task needs an escrow for its rewards")
+        case AddBounty(units=0):
+            raise OutOfBounds("a bounty is at least one unit")
+        case Undelegate(shares=0):
+            raise OutOfBounds("at least one share leaves")
         case RevealScores(entries=entries):
             check_entries(entries)
 

@@ -16,6 +16,7 @@ before it is multiplied: exact lengths, canonical scalars and points, neither ze
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 import rbcl
 
@@ -159,8 +160,13 @@ def verify_ring(ring: Iterable[bytes], *, alpha: bytes, ad: bytes, proof: bytes)
 # --- what comes from outside -----------------------------------------------------------------------------------------
 
 
-def _canonical_ring(ring: Iterable[bytes]) -> list[bytes]:
-    keys = sorted(ring)
+def _canonical_ring(ring: Iterable[bytes]) -> Sequence[bytes]:
+    return _check_ring(tuple(sorted(ring)))
+
+
+# All submissions of an epoch are over one ring, and its keys' checks are a tenth of a proof's.
+@lru_cache(maxsize=64)
+def _check_ring(keys: tuple[bytes, ...]) -> tuple[bytes, ...]:
     if not 1 <= len(keys) <= MAX_RING_SIZE:
         raise InvalidProof(f"a ring of {len(keys)} keys; 1 to {MAX_RING_SIZE} are allowed")
     if len(set(keys)) != len(keys):

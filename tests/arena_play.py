@@ -6,17 +6,8 @@ from protocol.blocks import Receipt
 from protocol.crypto import integer_bytes
 from protocol.params import DEVNET, Params, TaskSettings
 from protocol.rules import purses
-from protocol.rules.arena.records import (
-    RESULTS,
-    Epoch,
-    EpochResult,
-    Member,
-    Phase,
-    Task,
-    get_epoch,
-    get_member,
-    get_task,
-)
+from protocol.rules.arena.records import Epoch, Member, Phase, Task, get_epoch, get_member, get_task
+from protocol.rules.arena.results import RESULTS, EpochResult
 from protocol.rules.voters import get_voters
 from protocol.tendermint.proposer import proposer_of
 from protocol.transactions import Attest, Payload, Role, ScoreEntry
@@ -39,12 +30,18 @@ class Play:
         params: Params = DEVNET,
         settings: TaskSettings | None = None,
         balance: int = 10_000 * FML,
+        is_governed: bool = False,
+        bystanders: Sequence[Person] = (),
     ) -> None:
         self.creator, self.stranger = Person("creator"), Person("stranger")
         self.trainers = [Person(f"trainer {number}") for number in range(trainers)]
         self.validators = [Person(f"validator {number}") for number in range(validators)]
-        people = (self.creator, self.stranger, *self.trainers, *self.validators)
-        self.ledger = Ledger(*people, balance=balance, params=params)
+        people = (self.creator, self.stranger, *self.trainers, *self.validators, *bystanders)
+        self.governor = Person("governor")
+        if is_governed:
+            people = (*people, self.governor)
+        governance = self.governor if is_governed else None
+        self.ledger = Ledger(*people, balance=balance, params=params, governance=governance)
         self.task = self.ledger.create_task(self.creator, epochs=epochs, escrow=escrow, settings=settings)
 
     # --- what is there
@@ -128,10 +125,11 @@ class Play:
         trainers: Sequence[Person] | None = None,
         attesting: Sequence[Person] | None = None,
         stakes: Mapping[Person, int] | None = None,
+        joined: bool = False,
     ) -> "Play":
-        """Join, with 100 FML where nothing else is said, attest, and begin the first epoch."""
+        """Join, with 100 FML where nothing else is said, if not done yet; attest, and begin the first epoch."""
         for role, people in ((Role.TRAINER, trainers or self.trainers), (Role.VALIDATOR, self.validators)):
-            for person in people:
+            for person in () if joined else people:
                 self.ledger.join(person, self.task, role, (stakes or {}).get(person, 100 * FML))
         self.ledger.block()
         for person in self.validators if attesting is None else attesting:

@@ -25,7 +25,7 @@ DIVIDING = ("protocol/fixed.py", "protocol/formulas/")
 # What rules may do with numbers besides comparing them (`|` joins types), and what would let them do more.
 RULES = "protocol/rules/"
 RULE_OPERATORS = (ast.Add, ast.Sub, ast.BitOr)
-RULE_FOREIGN = {"math", "operator", "fractions", "gmpy2", "divmod", "pow"}
+RULE_FOREIGN = {"math", "fractions", "gmpy2", "divmod", "pow"}
 
 PACKAGES = ("protocol", "storage", "flocknode", "devnet", "tests")
 

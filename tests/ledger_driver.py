@@ -39,6 +39,7 @@ from protocol.transactions import (
     Payload,
     PublishKey,
     ReleaseKey,
+    Resources,
     RevealScores,
     Role,
     ScoreEntry,
@@ -54,6 +55,7 @@ from protocol.types import UNITS_PER_FML
 
 FML = UNITS_PER_FML
 START_MS = 1_700_000_000_000
+NEEDS = Resources(256, 5_000)
 ACCURACY = MetricSpec("accuracy", True, 0, 1_000_000)
 
 
@@ -92,7 +94,9 @@ class Person:
 class Ledger:
     """A chain in memory, one block at a time."""
 
-    def __init__(self, *people: Person, balance: int = 10_000 * FML, params=DEVNET) -> None:
+    def __init__(
+        self, *people: Person, balance: int = 10_000 * FML, params=DEVNET, governance: Person | None = None
+    ) -> None:
         self.people = people
         self.document = GenesisDocument(
             "test",
@@ -103,6 +107,7 @@ class Ledger:
                 GenesisReplica(p.address, public_key(p.consensus_seed), vrf.public(p.beacon_secret), 1_000 * FML)
                 for p in people
             ),
+            None if governance is None else governance.address,
         )
         self.chain = genesis_digest(self.document)
         self.state = make_genesis_state(self.document)
@@ -211,6 +216,7 @@ class Ledger:
             SealedDataset(BlobId(seed_of("blob b"), 1_000), dataset_key_hash(seed_of("key b"))),
             epochs,
             settings or self.before.params.task,
+            NEEDS,
         )
         self.send(creator, CreateTask(spec, 100 * FML, escrow))
         (receipt,) = self.block()
@@ -223,7 +229,7 @@ class Ledger:
         proof = vrf.prove(
             secret, alpha=join_alpha(self.chain, task, person.address), ad=b"", randomness=seed_of("join", person.name)
         )
-        self.send(person, Join(task, role, stake, vrf.public(secret), proof))
+        self.send(person, Join(task, role, stake, vrf.public(secret), proof, NEEDS))
 
     def open_task(self, task: int, trainers: list[Person], validators: list[Person]) -> None:
         """Let everybody join and attest, and run until the first epoch takes submissions."""
@@ -240,11 +246,11 @@ class Ledger:
         """Return a trainer's pseudonym."""
         return vrf.tag(person.secret(task), submit_alpha(self.chain, task, epoch))
 
-    def submit(self, person: Person, task: int, epoch: int) -> None:
-        """Queue an anonymous submission."""
+    def submit(self, person: Person, task: int, epoch: int, blob: BlobId | None = None) -> None:
+        """Queue an anonymous submission, of a blob of its own where none is given."""
         ring = tuple(seat.vrf_key for seat in get_epoch(self.state, task, epoch).seats)
         tag, digest = self.tag(person, task, epoch), vrf.ring_digest(ring)
-        blob = BlobId(seed_of("weights", person.name, epoch), 5_000)
+        blob = blob or BlobId(seed_of("weights", person.name, epoch), 5_000)
         commitment = key_commitment(self.chain, task, epoch, tag, seed_of("key", person.name, epoch))
         binding = submission_binding(
             self.chain, task, epoch, ring=digest, tag=tag, blob=blob, key_commitment=commitment
@@ -269,7 +275,7 @@ class Ledger:
         if record.is_last_epoch():
             self.send(creator, ReleaseKey(task, record.epoch, (), seed_of("key b")))
             return
-        drawn = get_epoch(self.state, task, record.epoch).drawn
+        drawn = get_epoch(self.state, task, record.epoch).panel()
         sealed = tuple(SealedKey(j.address, seal_key(seed_of("key a"), j.address)) for j in drawn)
         self.send(creator, ReleaseKey(task, record.epoch, sealed, None))
 

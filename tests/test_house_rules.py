@@ -34,6 +34,7 @@ BREACHES = [
     ("protocol/rules/breach.py", "fee = 3\nfee <<= 2", "2: a rule computes: fee <<= 2"),
     ("protocol/rules/breach.py", "fee = divmod(3, 2)", "1: a rule computes: divmod"),
     ("protocol/rules/breach.py", "import math", "1: a rule computes: math"),
+    ("protocol/rules/breach.py", "from operator import mul", "1: imports operator"),
     ("storage/breach.py", "\n" * (MAX_MODULE_LINES + 1), "1: a module of 401 lines, 400 at most"),
     ("flocknode/breach.py", "def long():\n" + "    pass\n" * MAX_FUNCTION_LINES, "1: long has 61 lines, 60 at most"),
     ("tests/protocol/__init__.py", "", "1: no packages among the tests"),

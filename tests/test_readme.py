@@ -13,10 +13,11 @@ from flocknode.logs import configure
 from flocknode.rpc.events import EventHub, make_log_methods
 from flocknode.rpc.methods import make_methods
 from flocknode.rpc.server import RpcServer
-from protocol.formulas import arena
+from protocol.formulas import arena, emission
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+FORMULAS = (arena, emission)
 MAX_LINES = 250
 
 
@@ -82,18 +83,22 @@ def test_the_home_has_what_the_table_says(tmp_path: Path):
         assert any(relative == entry or relative.startswith(f"{entry}/") for entry in entries), relative
 
 
+def find_formula(name: str) -> Any:
+    """Return the function of this name, whichever module of equations has it."""
+    return next(getattr(module, name) for module in FORMULAS if hasattr(module, name))
+
+
 def test_formulas_stand_where_the_table_says():
     """Each tag is in the docstring of the function that the table names, and no tag of the module is missing."""
     listed = set()
     for tags, _, functions in table("tag"):
-        docstrings = " ".join(getattr(arena, name).__doc__ or "" for name in codes(functions))
+        docstrings = " ".join(found.__doc__ or "" for found in map(find_formula, codes(functions)))
         for tag in tags.split():
             assert re.search(rf"\b{tag}\b", docstrings), tag
             listed.add(tag)
-    documented = re.findall(
-        r"Formulas? ([^.]*)", " ".join(f.__doc__ or "" for f in vars(arena).values() if callable(f))
-    )
-    assert {tag for text in documented for tag in re.findall(r"\b[AO]\d+\b", text)} <= listed
+    texts = [f.__doc__ or "" for module in FORMULAS for f in vars(module).values() if callable(f)]
+    documented = re.findall(r"Formulas? ([^.]*)", " ".join(texts))
+    assert {tag for text in documented for tag in re.findall(r"\b[AEO]\d+\b", text)} <= listed
 
 
 def test_the_way_to_a_node_of_ones_own_leads_there(tmp_path: Path):

@@ -110,6 +110,19 @@ def majority_choice(choices: Mapping[bytes, bytes], *, stakes: Mapping[bytes, in
     return next((choice for choice in sorted(backing) if 2 * backing[choice] > total), None)
 
 
+def is_quorum(revealed: int, *, drawn: int) -> bool:
+    """Return whether validators with at least 2/3 of the drawn stake revealed their scores: fewer call for a redraw."""
+    return 3 * revealed >= 2 * drawn
+
+
+def is_available(held: int, *, revealed: int) -> bool:
+    """Return whether validators with more than half of the stake that revealed scores could fetch a submission.
+
+    So a trainer cannot be judged by the one validator that it serves, and a minority that abstains hides nothing.
+    """
+    return 2 * held > revealed
+
+
 @pinned
 def is_improvement(score: Decimal, *, over: Decimal, min_improvement_millionths: int) -> bool:
     """Return whether a near-duplicate beats the first of its cluster by enough to be ranked; scores in millionths."""
@@ -297,6 +310,11 @@ def selection_weight(stake: int, *, min_stake: int, max_stake: int) -> int:
 def draw_seed(beacon: bytes, *, task: int, epoch: int) -> bytes:
     """Return the seed (32 bytes) of one epoch's draw: the beacon serves every draw of a block, each with its own."""
     return hash_parts("flock/draw/seed", beacon, integer_bytes(task), integer_bytes(epoch))
+
+
+def seat_seed(beacon: bytes, *, task: int, epoch: int) -> bytes:
+    """Return the seed (32 bytes) of the draw of one epoch's seats."""
+    return hash_parts("flock/draw/seats", beacon, integer_bytes(task), integer_bytes(epoch))
 
 
 def draw(seed: bytes, *, weights: Mapping[bytes, int], count: int) -> tuple[bytes, ...]:

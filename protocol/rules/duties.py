@@ -122,12 +122,14 @@ def get_duties(state: StateView, address: bytes, tag_of: TagOf) -> list[Duty]:
 
 def creator_duties(state: StateView, task: Task) -> Iterator[Duty]:
     """Yield what the task's creator should do while it runs."""
-    if task.phase is not Phase.OPEN:
+    if task.phase is Phase.ANSWER:
+        yield PublishDatasetKey(task.id, DatasetName.A)
+    if task.phase not in (Phase.OPEN, Phase.REDRAW):
         return
     epoch = get_epoch(state, task.id, task.epoch)
     if epoch.is_drawn and not epoch.is_key_released:
         dataset = DatasetName.B if task.is_last_epoch() else DatasetName.A
-        yield ReleaseDatasetKey(task.id, task.epoch, dataset, epoch.drawn)
+        yield ReleaseDatasetKey(task.id, task.epoch, dataset, epoch.panel())
 
 
 def trainer_duties(state: StateView, task: Task, address: bytes, tag_of: TagOf) -> Iterator[Duty]:
@@ -156,12 +158,15 @@ def validator_duties(state: StateView, task: Task, address: bytes, member: Membe
     """Yield what a validator should do: attest once, then score and reveal when it was drawn."""
     if not member.is_attested:
         yield AttestDatasets(task.id)
-    if task.phase not in (Phase.SCORE, Phase.REVEAL):
+    if task.phase not in (Phase.SCORE, Phase.ANSWER, Phase.REVEAL):
         return
-    if all(juror.address != address for juror in get_epoch(state, task.id, task.epoch).drawn):
+    epoch = get_epoch(state, task.id, task.epoch)
+    if not epoch.is_on_panel(address):
         return
     sheet = get_sheet(state, task.id, task.epoch, address)
-    if task.phase is Phase.SCORE and sheet is None:
+    # Who complained waits for the key.
+    is_waiting = epoch.clear_key is None and address in epoch.complaints
+    if task.phase in (Phase.SCORE, Phase.ANSWER) and sheet is None and not is_waiting:
         yield ScoreSubmissions(task.id, task.epoch)
     elif task.phase is Phase.REVEAL and sheet is not None and sheet.entries is None:
         yield RevealOwnScores(task.id, task.epoch)

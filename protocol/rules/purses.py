@@ -25,6 +25,9 @@ class Supply(Record):
 SUPPLY = Table(b"Y", Supply)
 
 TREASURY = b"t"
+# What was emitted and could not be paid to anybody: used up before anything is minted anew.
+RESERVE = b"x"
+ADDRESS_BYTES = 32
 
 
 def balance_of(address: bytes) -> bytes:
@@ -42,6 +45,22 @@ def stake_of(task: int, address: bytes) -> bytes:
     return b"s" + integer_bytes(task) + address
 
 
+def vault_of(task: int, operator: bytes) -> bytes:
+    """Return the purse of what others delegated to an account's role in a task, and what that earned."""
+    return b"v" + integer_bytes(task) + operator
+
+
+def waiting_of(task: int, operator: bytes, delegator: bytes) -> bytes:
+    """Return the purse of what an account delegates from the next epoch of a task on."""
+    return b"w" + integer_bytes(task) + operator + delegator
+
+
+def count_task_stake(state: StateView, task: int) -> int:
+    """Return the stake of everybody in a task, delegators included, in units (S_i of E3)."""
+    kinds = (b"s", b"v")
+    return sum(units for kind in kinds for _, units in scan_purses(state, kind + integer_bytes(task)))
+
+
 def deposit_of(task: int, address: bytes) -> bytes:
     """Return the purse of the creator's deposit, or of a trainer's seat deposit."""
     return b"d" + integer_bytes(task) + address
@@ -50,6 +69,11 @@ def deposit_of(task: int, address: bytes) -> bytes:
 def pot_of(task: int) -> bytes:
     """Return the purse that a task's coming epochs are paid from."""
     return b"p" + integer_bytes(task)
+
+
+def emission_of(task: int) -> bytes:
+    """Return the purse of what was emitted for a task since its last settlement."""
+    return b"e" + integer_bytes(task)
 
 
 def reward_b_of(task: int) -> bytes:
@@ -66,6 +90,11 @@ def get_units(state: StateView, purse: bytes) -> int:
     """Return what a purse holds, in base units."""
     value = state.get(PREFIX + purse)
     return 0 if value is None else decode(value, int)
+
+
+def count_stake(state: StateView, task: int, address: bytes) -> int:
+    """Return the stake that an account's role in a task counts with, in units: its own and what is delegated to it."""
+    return get_units(state, stake_of(task, address)) + get_units(state, vault_of(task, address))
 
 
 def move(state: Overlay, source: bytes, target: bytes, units: int) -> None:
@@ -102,6 +131,13 @@ def scan_purses(state: StateView, kind: bytes = b"") -> Iterator[tuple[bytes, in
     """Yield (purse, units) for all purses whose name starts with `kind`, sorted."""
     for key, value in state.scan(PREFIX + kind):
         yield key[len(PREFIX) :], decode(value, int)
+
+
+def scan_waiting(state: StateView, task: int) -> list[tuple[bytes, bytes]]:
+    """Return (operator, delegator) of all purses that wait for the next epoch of a task, sorted."""
+    kind = b"w" + integer_bytes(task)
+    names = [purse.removeprefix(kind) for purse, _ in scan_purses(state, kind)]
+    return [(name[:ADDRESS_BYTES], name[ADDRESS_BYTES:]) for name in names]
 
 
 def release_unbonded(state: Overlay, now_ms: int) -> None:

@@ -4,7 +4,8 @@ import pytest
 
 from protocol.crypto import integer_bytes
 from protocol.rules import purses
-from protocol.rules.arena.records import RESULTS, Phase, get_member, get_task
+from protocol.rules.arena.records import Phase, get_member, get_task
+from protocol.rules.arena.results import RESULTS
 from protocol.transactions import Role
 from tests.ledger_driver import FML, Ledger, Person
 

@@ -11,7 +11,8 @@ from protocol.blocks import Block, Receipt
 from protocol.codec import decode, encode
 from protocol.errors import Malformed
 from protocol.genesis import GenesisDocument
-from protocol.rules.arena.records import EpochResult, Task
+from protocol.rules.arena.records import Task
+from protocol.rules.arena.results import EpochResult
 from protocol.tendermint.messages import Proposal, Vote
 from protocol.transactions import OpenSubmission, Transaction, Transfer
 from tests.record_strategies import any_of

@@ -16,6 +16,8 @@ from protocol.genesis import (
 )
 from protocol.params import DEVNET
 from protocol.rules import purses
+from protocol.rules.emission import Emission, get_emission
+from protocol.rules.standing import get_governance
 from protocol.rules.voters import get_voters
 from protocol.state import Commitment, MemoryState
 from protocol.tendermint.proposer import advance_priorities
@@ -49,6 +51,14 @@ def test_the_state_holds_the_balances_and_bonds():
     assert (head.height, head.block_id, head.time_ms) == (0, genesis_digest(DOCUMENT), DOCUMENT.time_ms)
 
 
+def test_the_state_knows_who_governs_and_when_the_first_emission_is_due():
+    """A period after the chain's beginning; without an account named, nobody governs."""
+    state = make_genesis_state(replace(DOCUMENT, governance=BOB.address))
+    assert get_governance(state) == BOB.address
+    assert get_governance(make_genesis_state(DOCUMENT)) is None
+    assert get_emission(state) == Emission(0, DOCUMENT.time_ms + DEVNET.emission_period_ms)
+
+
 def test_an_account_without_a_balance_has_no_purse():
     """No record says that there is nothing."""
     state = make_genesis_state(with_balances(0, 5))
@@ -62,6 +72,7 @@ def test_an_account_without_a_balance_has_no_purse():
         {"time_ms": 1},
         {"params": replace(DEVNET, min_epochs=3)},
         {"accounts": DOCUMENT.accounts[::-1]},
+        {"governance": BOB.address},
     ],
     ids=lambda change: next(iter(change)),
 )
@@ -91,11 +102,15 @@ def test_every_field_makes_another_chain(change):
         (with_bonds(MAX_TOTAL_POWER, 100 * FML), "bonds add up"),
         (with_balances(MAX_INTEGER, 0), "supply"),
         (with_balances(MAX_INTEGER, MAX_INTEGER), "supply"),
+        (replace(DOCUMENT, params=replace(DEVNET, emission_units=MAX_INTEGER)), "supply and emission"),
+        (with_balances(MAX_INTEGER - DEVNET.emission_units * DEVNET.halving_periods, 0), "supply and emission"),
+        (replace(DOCUMENT, governance=Person("nobody").address), "governance"),
         (replace(DOCUMENT, time_ms=MAX_INTEGER), "later than any block"),
     ],
     ids=[
         "params", "account twice", "no key", "no replica", "replica twice", "two for one", "unlisted", "vrf key",
-        "small bond", "power", "supply", "large supply", "time",
+        "small bond", "power", "supply", "large supply", "emission", "late emission",
+        "governance", "time",
     ],
 )  # fmt: skip
 def test_a_document_that_makes_no_chain_is_refused(document, match):
@@ -119,7 +134,7 @@ def test_the_largest_supply_and_power_work():
     document = with_bonds(*bonds)
     rest = MAX_INTEGER - sum(bonds)
     accounts = (replace(document.accounts[0], balance=rest), replace(document.accounts[1], balance=0))
-    state = make_genesis_state(replace(document, accounts=accounts))
+    state = make_genesis_state(replace(document, accounts=accounts, params=replace(DEVNET, emission_units=0)))
     assert purses.get_supply(state).minted == MAX_INTEGER
     voters = get_voters(state)
     priorities = voters.priorities

@@ -309,7 +309,7 @@ def test_an_anonymous_transaction_that_fails_makes_a_block_invalid():
 
 def test_a_block_has_so_many_bytes_and_submissions():
     """One byte or one submission more makes it invalid; a proposer leaves out what does not fit."""
-    params = replace(DEVNET, max_block_bytes=64 * 1024, max_transaction_bytes=16 * 1024, max_submits_per_block=2)
+    params = replace(DEVNET, max_block_bytes=80 * 1024, max_transaction_bytes=72 * 1024, max_submits_per_block=2)
     play = Play(params=params).begin()
     for person in play.trainers:
         play.ledger.submit(person, play.task, 0)
@@ -317,9 +317,9 @@ def test_a_block_has_so_many_bytes_and_submissions():
     refuse(play.ledger, with_transactions(play.ledger, *submits), "more than 2 submissions")
     assert len(play.ledger.make_block().transactions) == 2
     nonce = get_next_nonce(play.ledger.state, play.stranger.address)
-    many = [signed(play.ledger, play.stranger, Transfer(play.creator.address, 1), nonce=nonce + i) for i in range(480)]
+    many = [signed(play.ledger, play.stranger, Transfer(play.creator.address, 1), nonce=nonce + i) for i in range(600)]
     assert sum(map(len, many)) > params.max_block_bytes
-    refuse(play.ledger, with_transactions(play.ledger, *many), "more than 65536 bytes")
+    refuse(play.ledger, with_transactions(play.ledger, *many), "more than 81920 bytes")
     play.ledger.pending = many
     block = play.ledger.make_block()
     assert params.max_block_bytes - len(many[0]) < sum(map(len, block.transactions)) <= params.max_block_bytes
@@ -329,7 +329,7 @@ def test_a_block_has_so_many_bytes_and_submissions():
 def test_a_transaction_has_so_many_bytes(ledger):
     """The chain's own bound holds, below that of the decoder."""
     entries = tuple(
-        ScoreEntry(bytes([n // 256, n % 256]) * 16, Verdict.UNFETCHABLE, 0, None, None) for n in range(1_800)
+        ScoreEntry(bytes([n // 256, n % 256]) * 16, Verdict.UNFETCHABLE, 0, None, None) for n in range(2_200)
     )
     data = signed(ledger, BOB, RevealScores(1, 0, bytes(32), entries))
     assert len(data) > DEVNET.max_transaction_bytes

@@ -13,6 +13,9 @@ from protocol.models import (
     Setting,
     check_metric,
     check_model,
+    cnn_model,
+    get_shapes,
+    gpt_model,
     linear_model,
     mlp_model,
     to_score,
@@ -22,8 +25,18 @@ ACCURACY = MetricSpec("accuracy", True, 0, 1_000_000)
 BOUNDS = st.integers(-MAX_METRIC_MILLIONTHS, MAX_METRIC_MILLIONTHS)
 
 
+CNN = cnn_model(image=(1, 28, 28), channels=(8, 16), outputs=10)
+GPT = gpt_model(vocabulary=96, context=64, width=48, layers=2, heads=4)
+
+
+def changed(model: ModelSpec, name: str, *values: int) -> ModelSpec:
+    """Return the spec with other values of one setting."""
+    settings = (Setting(one.name, values) if one.name == name else one for one in model.settings)
+    return ModelSpec(model.family, tuple(settings))
+
+
 @pytest.mark.parametrize(
-    "model", [linear_model(inputs=10, outputs=1), mlp_model(64, 64, 10), ModelSpec("acme.net", ())]
+    "model", [linear_model(inputs=10, outputs=1), mlp_model(64, 64, 10), CNN, GPT, ModelSpec("acme.net", ())]
 )
 def test_good_models_pass_and_survive_the_wire(model: ModelSpec) -> None:
     """Built-in families with their own settings and foreign ones with a dot are accepted, and encode canonically."""
@@ -44,6 +57,26 @@ def test_good_models_pass_and_survive_the_wire(model: ModelSpec) -> None:
         mlp_model(*([2] * 17)),
         ModelSpec("mlp", (Setting("depth", (3,)), Setting("layers", (64, 10)))),
         ModelSpec("acme.net", (Setting("a", (1,)), Setting("a", (1,)))),
+        ModelSpec("cnn", CNN.settings[1:]),
+        changed(CNN, "image", 28, 28),
+        changed(CNN, "image", 0, 28, 28),
+        changed(CNN, "image", 1, 3, 28),
+        changed(CNN, "image", 1, 1025, 28),
+        changed(CNN, "image", 1, 1024, 1024),
+        changed(CNN, "channels", 8, 1025),
+        changed(CNN, "channels", 8, 0),
+        changed(CNN, "channels", *([1] * 17)),
+        changed(CNN, "outputs", 10, 10),
+        changed(CNN, "outputs", 2**16 + 1),
+        ModelSpec("gpt", GPT.settings[1:]),
+        changed(GPT, "heads", 5),
+        changed(GPT, "heads", 0),
+        changed(changed(GPT, "width", 65), "heads", 65),
+        changed(GPT, "width", 4100),
+        changed(GPT, "layers", 49),
+        changed(GPT, "layers", 2, 2),
+        changed(GPT, "context", 4097),
+        changed(GPT, "vocabulary", 2**16 + 1),
     ],
 )
 def test_bad_models_are_refused(model: ModelSpec) -> None:
@@ -58,6 +91,7 @@ def test_bad_models_are_refused(model: ModelSpec) -> None:
         MetricSpec("vibes", True, 0, 1),
         MetricSpec("mse", True, 0, 1),
         MetricSpec("accuracy", False, 0, 1),
+        MetricSpec("loss", True, 0, 1),
         MetricSpec("r2", True, 1, 1),
     ],
 )
@@ -65,6 +99,27 @@ def test_bad_metrics_are_refused(metric: MetricSpec) -> None:
     """Unknown metrics, the wrong direction and empty intervals are refused."""
     with pytest.raises(OutOfBounds):
         check_metric(metric)
+
+
+def test_shapes_follow_from_the_settings() -> None:
+    """The tensors of small models, counted by hand; a foreign family's are not known here."""
+    assert get_shapes(mlp_model(3, 2, 1)) == {
+        "layers.0.weight": (2, 3),
+        "layers.0.bias": (2,),
+        "layers.1.weight": (1, 2),
+        "layers.1.bias": (1,),
+    }
+    assert get_shapes(cnn_model(image=(3, 5, 4), channels=(2,), outputs=7)) == {
+        "blocks.0.weight": (2, 3, 3, 3),
+        "blocks.0.bias": (2,),
+        "head.weight": (7, 2 * 2 * 2),
+        "head.bias": (7,),
+    }
+    shapes = get_shapes(GPT)
+    assert shapes is not None
+    assert len(shapes) == 2 + 2 * 12 + 4
+    assert (shapes["tokens.weight"], shapes["blocks.1.widen.weight"]) == ((96, 48), (192, 48))
+    assert get_shapes(ModelSpec("acme.net", ())) is None
 
 
 def test_empty_setting_does_not_decode() -> None:
@@ -76,7 +131,7 @@ def test_empty_setting_does_not_decode() -> None:
 def test_known_scores() -> None:
     """Accuracy maps straight, R^2 from [-1, 1], and a loss is turned around; everything outside is clipped."""
     r_squared = MetricSpec("r2", True, -1_000_000, 1_000_000)
-    loss = MetricSpec("mse", False, 0, 2_000_000)
+    loss = MetricSpec("loss", False, 0, 2_000_000)
     for metric in (ACCURACY, r_squared, loss):
         check_metric(metric)
     assert to_score(941_700, ACCURACY) == 941_700

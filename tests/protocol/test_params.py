@@ -28,6 +28,15 @@ def test_presets_are_within_bounds_and_travel(params: Params) -> None:
         ("fraud_slash_millionths", 99_999),
         ("trainer_stake_exponent_millionths", 2_000_001),
         ("min_epochs", 1),
+        ("max_reward_share_millionths", 500_001),
+        ("min_delegation_units", 0),
+        ("max_delegators", 0),
+        ("max_trainer_members", 1_025),
+        ("halving_periods", 0),
+        ("host_slice_millionths", 200_001),
+        ("creator_slice_millionths", 100_001),
+        ("task_stake_exponent_millionths", 2_000_001),
+        ("min_bounty_units", 0),
     ],
 )
 def test_a_value_out_of_bounds_is_refused(name: str, value: int) -> None:
@@ -44,9 +53,12 @@ def test_a_value_out_of_bounds_is_refused(name: str, value: int) -> None:
     [
         ("evidence_age_ms", DEVNET.unbonding_ms),
         ("min_trainers", 101),
+        ("max_trainer_members", 99),
+        ("emission_period_ms", DEVNET.unbonding_ms + 1),
         ("min_epochs", 366),
         ("max_transaction_bytes", 2**20),
         ("idle_block_ms", 20_000),
+        ("max_reward_share_millionths", 99_999),
     ],
 )
 def test_values_that_contradict_each_other_are_refused(name: str, value: int) -> None:

@@ -11,10 +11,11 @@ from protocol.errors import Malformed
 from protocol.genesis import GenesisAccount, GenesisDocument
 from protocol.params import DEVNET
 from protocol.plain import from_plain, to_plain
-from protocol.rules.arena.records import EpochResult, Submission, Task
+from protocol.rules.arena.records import Submission, Task
+from protocol.rules.arena.results import EpochResult
 from tests.record_strategies import any_of
 
-DOCUMENT = GenesisDocument("test", 1, DEVNET, (GenesisAccount("alice", bytes(32), 5),), ())
+DOCUMENT = GenesisDocument("test", 1, DEVNET, (GenesisAccount("alice", bytes(32), 5),), (), None)
 ODD_VALUES = st.sampled_from(
     [
         None,

@@ -14,10 +14,12 @@ from protocol.params import DEVNET
 from protocol.transactions import (
     MAX_REMEMBERED_BYTES,
     MAX_TRANSACTION_BYTES,
+    AddBounty,
     AnonymousTransaction,
     CreateTask,
     OpenSubmission,
     Payload,
+    Resources,
     RevealScores,
     ScoreEntry,
     SealedDataset,
@@ -41,6 +43,7 @@ SPEC = TaskSpec(
     SealedDataset(BlobId(b"b" * 32, 1), b"b" * 32),
     2,
     DEVNET.task,
+    Resources(256, 5_000),
 )
 
 
@@ -143,14 +146,14 @@ def test_what_is_longer_than_any_transaction_is_not_read():
     "payload",
     [
         Transfer(b"t" * 32, 0),
-        CreateTask(SPEC, 1, 0),
+        AddBounty(1, 0),
         CreateTask(replace(SPEC, dataset_b=replace(SPEC.dataset_b, key_hash=b"a" * 32)), 1, 1),
         CreateTask(replace(SPEC, dataset_b=replace(SPEC.dataset_b, blob=BlobId(b"a" * 32, 2))), 1, 1),
         CreateTask(replace(SPEC, model=mlp_model(64)), 1, 1),
         CreateTask(replace(SPEC, metric=MetricSpec("accuracy", False, 0, 1)), 1, 1),
         CreateTask(replace(SPEC, settings=replace(DEVNET.task, trainer_share_millionths=0)), 1, 1),
     ],
-    ids=["no units", "no escrow", "one key", "one dataset", "no layers", "wrong direction", "shares"],
+    ids=["no units", "no bounty", "one key", "one dataset", "no layers", "wrong direction", "shares"],
 )
 def test_what_no_state_could_allow_is_out_of_bounds(payload):
     """Refused before it costs anybody a lookup."""

@@ -11,16 +11,12 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from protocol.crypto import integer_bytes
-from protocol.errors import InsufficientFunds
-from protocol.formulas import arena as formulas
-from protocol.rules import purses
-from protocol.rules.arena import settlement
+from protocol.rules.arena import funding, jury, keys, seats, settlement, vaults
 from protocol.rules.arena.records import (
     ACTIVE,
     Epoch,
-    Juror,
+    Funding,
     Phase,
-    Seat,
     Task,
     get_epoch,
     get_places,
@@ -30,10 +26,9 @@ from protocol.rules.arena.records import (
     scan_active_tasks,
     scan_members,
     scan_opened,
-    scan_sheets,
     scan_submissions,
 )
-from protocol.rules.arena.tasks import expire_task, get_min_stake, release_bonds, remove_member
+from protocol.rules.arena.tasks import end_unworked, release_bonds, remove_member
 from protocol.rules.context import Context
 from protocol.state import Overlay, StateView
 from protocol.tendermint.replicas import is_skip
@@ -53,12 +48,16 @@ def end_block(state: Overlay, context: Context) -> None:
     for task in scan_active_tasks(state):
         seen = with_block(context, task)
         put_task(state, seen)
-        if seen.phase is Phase.OPEN and is_draw_due(state, context, seen):
-            draw_validators(state, context, seen)
+        if seen.phase in (Phase.OPEN, Phase.REDRAW) and is_draw_due(state, context, seen):
+            jury.draw_validators(state, context, seen)
             seen = get_task(state, task.id)
+        if seats.has_queue(state, seen) and has_enough_proposers(context, seen):
+            seats.draw_seats(state, context, seen)
+            seen = enter_phase(state, context, seen, Phase.SUBMIT, seen.spec.settings.submit_phase_ms)
         rule = PHASES[seen.phase]
         if rule.is_complete(state, context, seen) or is_past_deadline(context, seen):
             rule.close(state, context, seen)
+    keys.release_creators(state, context)
 
 
 def with_block(context: Context, task: Task) -> Task:
@@ -93,56 +92,39 @@ def enter_phase(state: Overlay, context: Context, task: Task, phase: Phase, leng
 
 
 def is_opening_complete(state: StateView, context: Context, task: Task) -> bool:
-    """Return whether enough trainers and validators joined and every validator attested the datasets."""
+    """Return whether the task has what it needs to open, and every validator attested the datasets."""
     places = get_places(state, task.id)
-    return has_enough_members(state, context, task) and places.attested == places.validators
+    return can_open(state, context, task) and places.attested == places.validators
 
 
-def has_enough_members(state: StateView, context: Context, task: Task) -> bool:
-    """Return whether the task has the trainers and attested validators that it needs to open."""
+def can_open(state: StateView, context: Context, task: Task) -> bool:
+    """Return whether the task has the money, the trainers and the attested validators that it needs to open."""
     places = get_places(state, task.id)
+    if task.funding is Funding.AWAITED:
+        return False
     return places.trainers >= context.params.min_trainers and places.attested >= context.params.min_validators
 
 
 def close_opening(state: Overlay, context: Context, task: Task) -> None:
-    """Release validators without the data, then begin the first epoch, or expire for want of members."""
+    """Release validators without the data, then begin the first epoch, or expire for want of members or money."""
     for address, member in scan_members(state, task.id, Role.VALIDATOR):
         if not member.is_attested:
             remove_member(state, context, task.id, address, member)
-    if has_enough_members(state, context, task):
+    if can_open(state, context, task):
         begin_epoch(state, context, task)
     else:
-        expire_task(state, context, task)
+        end_unworked(state, task, Phase.EXPIRED)
 
 
 def begin_epoch(state: Overlay, context: Context, task: Task) -> None:
-    """Freeze the ring of trainers and open the epoch for submissions."""
-    seats = take_seats(state, context, task)
-    put_epoch(state, task, Epoch(seats, (), (), False, False, (), None))
-    enter_phase(state, context, task, Phase.SUBMIT, task.spec.settings.submit_phase_ms)
-
-
-def take_seats(state: Overlay, context: Context, task: Task) -> tuple[Seat, ...]:
-    """Return the seats of all trainers with stake and deposit, sorted by key; a lost deposit is taken anew."""
-    seats = []
-    for address, member in scan_members(state, task.id, Role.TRAINER):
-        stake = purses.get_units(state, purses.stake_of(task.id, address))
-        if stake >= get_min_stake(context, Role.TRAINER) and has_seat_deposit(state, context, task, address):
-            seats.append(Seat(member.vrf_key, address, stake))
-    return tuple(sorted(seats, key=lambda seat: seat.vrf_key))
-
-
-def has_seat_deposit(state: Overlay, context: Context, task: Task, address: bytes) -> bool:
-    """Return whether the trainer's deposit is there, after filling it up from the balance if that suffices."""
-    purse = purses.deposit_of(task.id, address)
-    missing = context.params.seat_deposit_units - purses.get_units(state, purse)
-    if missing <= 0:
-        return True
-    try:
-        purses.move(state, purses.balance_of(address), purse, missing)
-    except InsufficientFunds:
-        return False
-    return True
+    """Freeze the ring of trainers and open the epoch for submissions; with too many trainers, draw the ring first."""
+    vaults.begin_vaults(state, context, task)
+    candidates = seats.find_candidates(state, context, task)
+    has_room = len(candidates) <= context.params.max_trainers
+    put_epoch(state, task, Epoch(candidates if has_room else (), (), (), False, False, (), None, 0, ()))
+    enter_phase(state, context, task, Phase.SUBMIT, task.spec.settings.submit_phase_ms if has_room else None)
+    if not has_room:
+        seats.queue_candidates(state, task, candidates)
 
 
 # --- submit and open -------------------------------------------------------------------------------------------------
@@ -150,49 +132,20 @@ def has_seat_deposit(state: Overlay, context: Context, task: Task, address: byte
 
 def is_submitting_complete(state: StateView, context: Context, task: Task) -> bool:
     """Return whether every seat has entered a submission."""
-    seats = get_epoch(state, task.id, task.epoch).seats
-    return bool(seats) and len(scan_submissions(state, task.id, task.epoch)) == len(seats)
+    places = len(get_epoch(state, task.id, task.epoch).seats)
+    return places > 0 and len(scan_submissions(state, task.id, task.epoch)) == places
 
 
 def close_submitting(state: Overlay, context: Context, task: Task) -> None:
     """Freeze who may be drawn, before the blocks that seed the draw exist."""
     epoch = get_epoch(state, task.id, task.epoch)
-    put_epoch(state, task, replace(epoch, candidates=find_candidates(state, context, task)))
+    put_epoch(state, task, replace(epoch, candidates=jury.find_candidates(state, context, task)))
     enter_phase(state, context, task, Phase.OPEN, None)
-
-
-def find_candidates(state: StateView, context: Context, task: Task) -> tuple[Juror, ...]:
-    """Return the validators that may be drawn, sorted by address."""
-    candidates = []
-    for address, member in scan_members(state, task.id, Role.VALIDATOR):
-        stake = purses.get_units(state, purses.stake_of(task.id, address))
-        if member.is_attested and not member.is_leaving and stake >= get_min_stake(context, Role.VALIDATOR):
-            candidates.append(Juror(address, stake))
-    return tuple(candidates)
 
 
 def is_draw_due(state: StateView, context: Context, task: Task) -> bool:
     """Return whether the beacon has matured: proposers with more than 1/3 of the power added to it since the freeze."""
     return not get_epoch(state, task.id, task.epoch).is_drawn and has_enough_proposers(context, task)
-
-
-def draw_validators(state: Overlay, context: Context, task: Task) -> None:
-    """Draw the epoch's validators with a likelihood that grows with stake (A16); the deadline counts from here."""
-    epoch = get_epoch(state, task.id, task.epoch)
-    stakes = {juror.address: juror.stake for juror in epoch.candidates}
-    weights = {
-        address: formulas.selection_weight(
-            stake,
-            min_stake=context.params.min_stake_validator_units,
-            max_stake=context.params.max_selection_stake_units,
-        )
-        for address, stake in stakes.items()
-    }
-    seed = formulas.draw_seed(context.beacon, task=task.id, epoch=task.epoch)
-    drawn = formulas.draw(seed, weights=weights, count=context.params.validators_per_epoch)
-    jurors = tuple(Juror(address, stakes[address]) for address in drawn)
-    put_epoch(state, task, replace(epoch, candidates=(), drawn=jurors, is_drawn=True))
-    put_task(state, replace(task, deadline_ms=context.time_ms + task.spec.settings.open_phase_ms, proposers=()))
 
 
 def is_open_complete(state: StateView, context: Context, task: Task) -> bool:
@@ -205,7 +158,7 @@ def is_open_complete(state: StateView, context: Context, task: Task) -> bool:
 def close_open(state: Overlay, context: Context, task: Task) -> None:
     """Go on to scoring if there is something to score, somebody to do it and a key; else to the claims."""
     epoch = get_epoch(state, task.id, task.epoch)
-    can_be_judged = bool(epoch.drawn) and bool(scan_opened(state, task.id, task.epoch))
+    can_be_judged = bool(epoch.panel()) and bool(scan_opened(state, task.id, task.epoch))
     if can_be_judged and epoch.is_key_released:
         enter_phase(state, context, task, Phase.SCORE, task.spec.settings.score_phase_ms)
         return
@@ -218,23 +171,51 @@ def close_open(state: Overlay, context: Context, task: Task) -> None:
 
 
 def is_scoring_complete(state: StateView, context: Context, task: Task) -> bool:
-    """Return whether every drawn validator has committed."""
-    return len(scan_sheets(state, task.id, task.epoch)) == len(get_epoch(state, task.id, task.epoch).drawn)
+    """Return whether somebody complained about its key, or the whole panel has committed."""
+    epoch = get_epoch(state, task.id, task.epoch)
+    return keys.has_open_complaint(epoch) or jury.have_all_committed(state, task, epoch)
 
 
 def close_scoring(state: Overlay, context: Context, task: Task) -> None:
-    """Ask for the scores that were committed to."""
+    """Ask for the scores that were committed to, or first for the key that somebody lacks."""
+    if keys.has_open_complaint(get_epoch(state, task.id, task.epoch)):
+        enter_phase(state, context, task, Phase.ANSWER, context.params.answer_phase_ms)
+        return
     enter_phase(state, context, task, Phase.REVEAL, task.spec.settings.reveal_phase_ms)
+
+
+def is_answering_complete(state: StateView, context: Context, task: Task) -> bool:
+    """Return whether the creator published the key."""
+    return not keys.has_open_complaint(get_epoch(state, task.id, task.epoch))
+
+
+def close_answering(state: Overlay, context: Context, task: Task) -> None:
+    """Give everybody the time to score with the public key; without it nobody can, and the creator is slashed."""
+    if is_answering_complete(state, context, task):
+        enter_phase(state, context, task, Phase.SCORE, task.spec.settings.score_phase_ms)
+        return
+    keys.ignore_unanswered(state, context, task)
+    enter_phase(state, context, task, Phase.CLAIM, task.spec.settings.claim_phase_ms)
 
 
 def is_revealing_complete(state: StateView, context: Context, task: Task) -> bool:
     """Return whether every commitment was revealed."""
-    return all(sheet.entries is not None for _, sheet in scan_sheets(state, task.id, task.epoch))
+    return jury.have_all_revealed(state, task, get_epoch(state, task.id, task.epoch))
 
 
 def close_revealing(state: Overlay, context: Context, task: Task) -> None:
-    """Ask for the authors."""
+    """Ask for the authors; when too few revealed, draw other validators first, once."""
+    if jury.is_redraw_needed(state, task):
+        jury.dismiss_panel(state, task)
+        enter_phase(state, context, task, Phase.REDRAW, None)
+        return
     enter_phase(state, context, task, Phase.CLAIM, task.spec.settings.claim_phase_ms)
+
+
+def is_redraw_complete(state: StateView, context: Context, task: Task) -> bool:
+    """Return whether others are drawn and the key is handed out to them."""
+    epoch = get_epoch(state, task.id, task.epoch)
+    return epoch.is_drawn and epoch.is_key_released
 
 
 def is_claiming_complete(state: StateView, context: Context, task: Task) -> bool:
@@ -245,6 +226,7 @@ def is_claiming_complete(state: StateView, context: Context, task: Task) -> bool
 def close_claiming(state: Overlay, context: Context, task: Task) -> None:
     """Settle the epoch, let those leave who want to, and begin the next epoch or finish the task."""
     settlement.settle_epoch(state, context, task)
+    vaults.release_leaving(state, context, task)
     for role in Role:
         for address, member in scan_members(state, task.id, role):
             if member.is_leaving:
@@ -257,10 +239,11 @@ def close_claiming(state: Overlay, context: Context, task: Task) -> None:
 
 def finish_task(state: Overlay, context: Context, task: Task) -> None:
     """Release all stakes but the creator's, which waits for the keys, and close the pots."""
-    settlement.close_pots(state, task)
+    funding.close_funds(state, task)
     for role in Role:
         for address, _ in scan_members(state, task.id, role):
             release_bonds(state, context, task.id, address)
+            vaults.unbond_vault(state, context, task.id, address)
     ACTIVE.delete(state, integer_bytes(task.id))
     enter_phase(state, context, task, Phase.FINISHED, None)
 
@@ -271,5 +254,7 @@ PHASES = {
     Phase.OPEN: PhaseRule(is_open_complete, close_open),
     Phase.SCORE: PhaseRule(is_scoring_complete, close_scoring),
     Phase.REVEAL: PhaseRule(is_revealing_complete, close_revealing),
+    Phase.ANSWER: PhaseRule(is_answering_complete, close_answering),
+    Phase.REDRAW: PhaseRule(is_redraw_complete, close_open),
     Phase.CLAIM: PhaseRule(is_claiming_complete, close_claiming),
 }

@@ -8,8 +8,8 @@ from protocol.blobs import BlobId
 from protocol.crypto import integer_bytes, wide_bytes
 from protocol.errors import NotFound, WrongPhase
 from protocol.state import Overlay, StateView, Table
-from protocol.transactions import Role, ScoreEntry, SealedKey, TaskSpec, Verdict
-from protocol.types import Address, Amount, Bytes32, Count, Digest, Height, Name, Record, Score, TimeMs, WideAmount
+from protocol.transactions import Role, ScoreEntry, SealedKey, TaskSpec
+from protocol.types import Address, Amount, Bytes32, Count, Digest, Height, Record, TimeMs, WideAmount
 
 
 class Phase(IntEnum):
@@ -23,14 +23,31 @@ class Phase(IntEnum):
     CLAIM = 6
     FINISHED = 7
     EXPIRED = 8
+    CANCELLED = 9
+    # Within an epoch, only when something went wrong: other validators are drawn, a complaint is answered.
+    REDRAW = 10
+    ANSWER = 11
+
+
+class Funding(IntEnum):
+    """What pays a task: its creator's escrow; nothing yet, for it awaits verification; the emission as well."""
+
+    ESCROW = 1
+    AWAITED = 2
+    VERIFIED = 3
 
 
 class Task(Record):
-    """One Arena job. `proposers` are those who proposed blocks in this phase; `deadline_ms` None waits for a draw."""
+    """One Arena job. `proposers` are those who proposed blocks in this phase; `deadline_ms` None waits for a draw.
+
+    `has_submissions` once anything was entered: from then on it cannot be cancelled.
+    """
 
     id: Count
     creator: Address
     spec: TaskSpec
+    funding: Funding
+    has_submissions: bool
     phase: Phase
     epoch: Count
     phase_height: Height
@@ -44,7 +61,10 @@ class Task(Record):
 
 
 class Member(Record):
-    """An account's role in a task, and what it earned there. `stake_sum` adds its stake over the epochs it sat in."""
+    """An account's role in a task, and what it earned there itself; `passed_on` is what went to its delegators.
+
+    `stake_sum` adds the stake that it counted with over the epochs it sat in.
+    """
 
     role: Role
     vrf_key: Bytes32
@@ -55,14 +75,19 @@ class Member(Record):
     earned_a: Amount
     earned_b: Amount
     earned_validating: Amount
+    passed_on: Amount
 
 
 class Places(Record):
-    """How many members hold each role of a task, and how many validators attested: so that nobody need count them."""
+    """How many members hold each role of a task, how many validators attested, and how many delegations there are.
+
+    So that nobody need count them.
+    """
 
     trainers: Count
     validators: Count
     attested: Count
+    delegations: Count
 
 
 class Seat(Record):
@@ -81,7 +106,11 @@ class Juror(Record):
 
 
 class Epoch(Record):
-    """What froze for one epoch: the ring (seats sorted by key), the candidates before the draw, the drawn after it."""
+    """What froze for one epoch: the ring (seats sorted by key), and who may be drawn, or drawn again, by address.
+
+    `drawn` are all that were drawn, in their order; the last draw is the *panel*, which follows `earlier` jurors of
+    whom too few revealed. `is_drawn`, `is_key_released`, `sealed` and `complaints` are the panel's.
+    """
 
     seats: tuple[Seat, ...]
     candidates: tuple[Juror, ...]
@@ -90,6 +119,20 @@ class Epoch(Record):
     is_key_released: bool
     sealed: tuple[SealedKey, ...]
     clear_key: Bytes32 | None
+    earlier: Count
+    complaints: tuple[Address, ...]
+
+    def panel(self) -> tuple[Juror, ...]:
+        """Return who judges now: the jurors of the last draw."""
+        return self.drawn[self.earlier :]
+
+    def jurors_with_key(self) -> tuple[Juror, ...]:
+        """Return the drawn that could judge: those whom the dataset's key was handed out to."""
+        return self.drawn if self.is_key_released else self.drawn[: self.earlier]
+
+    def is_on_panel(self, address: bytes) -> bool:
+        """Return whether an account was chosen by the last draw."""
+        return any(juror.address == address for juror in self.panel())
 
 
 class Submission(Record):
@@ -109,54 +152,11 @@ class ScoreSheet(Record):
     entries: tuple[ScoreEntry, ...] | None
 
 
-class Ranked(Record):
-    """One submission's outcome. `rank` 0 is unranked; `share` in millionths of the trainers' pot; payouts in units.
-
-    `ignored` are the validators whose score did not count: outliers (O1), or the author's own (O2).
-    """
-
-    tag: Bytes32
-    author: Address | None
-    verdict: Verdict | None
-    score: Score | None
-    rank: Count
-    share: Count
-    ignored: tuple[Address, ...]
-    duplicate_of: Bytes32 | None
-    reward_a: Amount
-    reward_b: Amount
-
-
-class ValidatorPayout(Record):
-    """What one drawn validator earned and lost in an epoch, in units."""
-
-    address: Address
-    earned: Amount
-    slashed: Amount
-
-
-class Weight(Record):
-    """An account's rank weight (A5) as a decimal number, kept for a last epoch that cannot be judged."""
-
-    address: Address
-    weight: Name
-
-
-class EpochResult(Record):
-    """How an epoch was settled: `ranking` best first, then the unranked by order; `weights` only if it was judged."""
-
-    dataset_b: bool
-    pot: Amount
-    ranking: tuple[Ranked, ...]
-    validators: tuple[ValidatorPayout, ...]
-    weights: tuple[Weight, ...]
-    settled_height: Height
-
-
 class Counter(Record):
-    """How many tasks were ever created; ids start at 1."""
+    """How many tasks were ever created, with ids from 1, and how many verified ones have not ended."""
 
     tasks: Count
+    verified: Count
 
 
 class Mark(Record):
@@ -173,7 +173,17 @@ KEYS = Table(b"K", Mark)
 EPOCHS = Table(b"E", Epoch)
 SUBMISSIONS = Table(b"S", Submission)
 SHEETS = Table(b"C", ScoreSheet)
-RESULTS = Table(b"R", EpochResult)
+# Tasks whose creators get their bonds back, by the time of that.
+RELEASES = Table(b"b", Mark)
+# Submissions that were proven to be no models.
+PROVEN = Table(b"x", Mark)
+
+CLOSED_PHASES = (Phase.FINISHED, Phase.EXPIRED, Phase.CANCELLED)
+
+
+def get_counter(state: StateView) -> Counter:
+    """Return the counts of tasks."""
+    return COUNTER.get(state) or Counter(tasks=0, verified=0)
 
 
 def get_task(state: StateView, task: int) -> Task:
@@ -211,7 +221,7 @@ def put_member(state: Overlay, task: int, address: bytes, member: Member) -> Non
 
 def add_member(state: Overlay, task: int, address: bytes, role: Role, vrf_key: bytes) -> None:
     """Give an account a role, and take the place and the key that belong to it."""
-    put_member(state, task, address, Member(role, vrf_key, False, False, 0, wide_bytes(0), 0, 0, 0))
+    put_member(state, task, address, Member(role, vrf_key, False, False, 0, wide_bytes(0), 0, 0, 0, 0))
     KEYS.put(state, Mark(), integer_bytes(task), vrf_key)
     places = get_places(state, task)
     if role is Role.TRAINER:
@@ -246,7 +256,7 @@ def is_key_taken(state: StateView, task: int, vrf_key: bytes) -> bool:
 
 def get_places(state: StateView, task: int) -> Places:
     """Return how many members a task has."""
-    return PLACES.get(state, integer_bytes(task)) or Places(trainers=0, validators=0, attested=0)
+    return PLACES.get(state, integer_bytes(task)) or Places(trainers=0, validators=0, attested=0, delegations=0)
 
 
 def put_places(state: Overlay, task: int, places: Places) -> None:

@@ -6,6 +6,7 @@ nobody has a claim to stays in the task's pot for the next epoch, after the last
 
 from collections.abc import Mapping
 from decimal import Decimal
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -14,64 +15,92 @@ from protocol.fixed import MILLION, scaled, split_by_key
 from protocol.formulas import arena as formulas
 from protocol.formulas import fees
 from protocol.rules import purses
-from protocol.rules.arena.judging import Judgement, count_stakes, get_epoch_stakes, judge_submissions
-from protocol.rules.arena.records import (
-    RESULTS,
-    SUBMISSIONS,
-    Epoch,
-    EpochResult,
-    Member,
-    Ranked,
-    Task,
-    ValidatorPayout,
-    Weight,
-    get_epoch,
-    get_member,
-    get_sheet,
-    put_member,
-    scan_opened,
-)
+from protocol.rules.arena import funding, sources, vaults
+from protocol.rules.arena.judging import Judgement, count_stakes, get_epoch_stakes, judge_submissions, remember_models
+from protocol.rules.arena.records import Epoch, Member, Task, get_epoch, get_member, get_sheet, put_member, scan_opened
+from protocol.rules.arena.results import RESULTS, Counted, EpochResult, PassedOn, Ranked, ValidatorPayout, Weight
 from protocol.rules.context import Context
+from protocol.rules.standing import note_paid
 from protocol.state import Overlay, StateView
 
 
 def settle_epoch(state: Overlay, context: Context, task: Task) -> None:
     """Judge, rank and pay one epoch, slash who was absent, and record all of it."""
     epoch = get_epoch(state, task.id, task.epoch)
-    pot = formulas.epoch_pots(purses.get_units(state, purses.pot_of(task.id)), epochs=count_epochs_left(task))[0]
-    _, trainer_pot, validator_pot = formulas.role_pots(
-        pot,
-        creator_share_millionths=task.spec.settings.creator_share_millionths,
-        trainer_share_millionths=task.spec.settings.trainer_share_millionths,
-        validator_share_millionths=task.spec.settings.validator_share_millionths,
-    )
-    stakes = count_stakes(state, task, epoch)
+    held = sources.count_sources(state, task.id)
+    pots = funding.open_epoch_pots(state, context, task)
+    stakes, seat_stakes = count_stakes(state, task, epoch), get_epoch_stakes(state, task)
     judgements = judge_submissions(state, context, task, stakes)
     weights = weigh_authors(state, task, epoch, judgements)
-    record_participation(state, task, get_epoch_stakes(state, task))
-    shares, paid_a, paid_b = pay_trainers(state, context, task, weights, trainer_pot)
-    earned = pay_validators(state, context, task, judgements, stakes, validator_pot)
+    remember_models(state, context, task, judgements)
+    record_participation(state, task, seat_stakes)
+    shares, paid_a, paid_b = pay_trainers(state, context, task, weights, pots.trainers)
+    earned = pay_validators(state, context, task, judgements, stakes, pots.validators)
+    creator_reward = funding.pay_creator(state, task, pots, is_judged=was_judged(judgements))
+    funding.return_emission(
+        state,
+        task,
+        pots,
+        is_judged=was_judged(judgements),
+        are_trainers_paid=bool(shares),
+        are_validators_paid=bool(earned),
+    )
+    sources.keep_rest(state, task.id, held)
     slashed = slash_absent(state, context, task, epoch)
     forfeit_deposits(state, context, task, epoch)
     result = EpochResult(
         dataset_b=task.is_last_epoch(),
-        pot=pot,
+        pot=pots.total,
+        emitted=pots.total_emitted,
+        creator_reward=creator_reward,
         ranking=rank(judgements, shares, paid_a, paid_b),
         validators=tuple(
-            ValidatorPayout(juror.address, earned.get(juror.address, 0), slashed.get(juror.address, 0))
+            ValidatorPayout(juror.address, earned.get(juror.address, NOTHING).total(), slashed.get(juror.address, 0))
             for juror in epoch.drawn
         ),
         weights=tuple(Weight(author, str(weights[author])) for author in sorted(weights))
         if was_judged(judgements)
         else (),
+        passed_on=list_passed_on(paid_a, paid_b, earned),
+        own_pots=pots.own,
+        emitted_pots=pots.emitted,
+        sources=sources.divide_by_source(pots.total - pots.total_emitted, held),
+        stakes=tuple(Counted(*counted) for counted in (*seat_stakes.items(), *stakes.items())),
         settled_height=context.height,
     )
     RESULTS.put(state, result, integer_bytes(task.id), integer_bytes(task.epoch))
 
 
-def count_epochs_left(task: Task) -> int:
-    """Return how many epochs the pot still has to last, this one included."""
-    return task.spec.epochs - task.epoch
+class Paid(NamedTuple):
+    """A reward as it was paid: to the operator's balance, and to its delegators; in units."""
+
+    own: int
+    passed_on: int
+
+    def total(self) -> int:
+        """Return both parts together."""
+        return self.own + self.passed_on
+
+
+NOTHING = Paid(0, 0)
+
+
+def list_passed_on(
+    paid_a: Mapping[bytes, Paid], paid_b: Mapping[bytes, Paid], earned: Mapping[bytes, Paid]
+) -> tuple[PassedOn, ...]:
+    """Return what delegators got of an epoch's rewards, by operator; those without any are left out."""
+    rewards = (paid_a, paid_b, earned)
+    operators = sorted({operator for paid in rewards for operator in paid if paid[operator].passed_on})
+    parts = ((operator, [paid.get(operator, NOTHING).passed_on for paid in rewards]) for operator in operators)
+    return tuple(PassedOn(operator, *units) for operator, units in parts)
+
+
+def pay_reward(state: Overlay, task: Task, address: bytes, units: int) -> Paid:
+    """Pay a reward of this epoch from the task's pot to an operator and its delegators."""
+    if units:
+        note_paid(state, address)
+    passed_on = vaults.pay_operator(state, task.id, purses.pot_of(task.id), address, units)
+    return Paid(units - passed_on, passed_on)
 
 
 # --- trainers --------------------------------------------------------------------------------------------------------
@@ -131,32 +160,36 @@ def record_participation(state: Overlay, task: Task, stakes: Mapping[bytes, int]
                 epochs_claimed=member.epochs_claimed + (address in authors),
             ),
         )
+        vaults.collect_points(state, task.id, address)
 
 
 def pay_trainers(
     state: Overlay, context: Context, task: Task, weights: Mapping[bytes, Decimal], pot: int
-) -> tuple[dict[bytes, Decimal], dict[bytes, int], dict[bytes, int]]:
+) -> tuple[dict[bytes, Decimal], dict[bytes, Paid], dict[bytes, Paid]]:
     """Pay reward A by this epoch's weights, let B accrue, and in the last epoch pay B; returns (shares, A, B).
 
     Shares and payouts are by account. Without weights the pot stays where it is.
     """
     stakes = get_epoch_stakes(state, task)
     shares = compute_shares(context, weights, stakes)
-    paid_a: dict[bytes, int] = {}
+    paid_a: dict[bytes, Paid] = {}
     if shares:
         reward_a, reward_b = formulas.reward_a_and_b(pot, reward_a_millionths=task.spec.settings.reward_a_millionths)
         purses.move(state, purses.pot_of(task.id), purses.reward_b_of(task.id), reward_b)
-        paid_a = split_by_key(reward_a, shares)
-        for address, units in paid_a.items():
-            purses.move(state, purses.pot_of(task.id), purses.balance_of(address), units)
+        for address, units in split_by_key(reward_a, shares).items():
+            paid = paid_a[address] = pay_reward(state, task, address, units)
             member = require_member(state, task, address)
-            put_member(state, task.id, address, replace(member, earned_a=member.earned_a + units))
+            earned_a, passed_on = member.earned_a + paid.own, member.passed_on + paid.passed_on
+            put_member(state, task.id, address, replace(member, earned_a=earned_a, passed_on=passed_on))
     paid_b = pay_reward_b(state, context, task, weights) if task.is_last_epoch() else {}
     return shares, paid_a, paid_b
 
 
-def pay_reward_b(state: Overlay, context: Context, task: Task, weights: Mapping[bytes, Decimal]) -> dict[bytes, int]:
-    """Pay what accrued, by the ranks on dataset B and the stake that was there all along; returns units by account."""
+def pay_reward_b(state: Overlay, context: Context, task: Task, weights: Mapping[bytes, Decimal]) -> dict[bytes, Paid]:
+    """Pay what accrued, by the ranks on dataset B and the stake that was there all along; returns units by account.
+
+    Delegators get theirs by the epochs that they were there.
+    """
     ranks = weights or add_earlier_weights(state, task)
     vested = {}
     for address in sorted(ranks):
@@ -167,12 +200,14 @@ def pay_reward_b(state: Overlay, context: Context, task: Task, weights: Mapping[
             )
     shares = compute_shares(context, {address: ranks[address] for address in vested}, vested)
     purse = purses.reward_b_of(task.id)
-    paid = split_by_key(purses.get_units(state, purse), shares)
-    for address, units in paid.items():
-        purses.move(state, purse, purses.balance_of(address), units)
+    paid_b: dict[bytes, Paid] = {}
+    for address, units in split_by_key(purses.get_units(state, purse), shares).items():
         member = require_member(state, task, address)
-        put_member(state, task.id, address, replace(member, earned_b=member.earned_b + units))
-    return paid
+        stake_sum = int.from_bytes(member.stake_sum, "big")
+        paid = paid_b[address] = Paid(*vaults.pay_accrued(state, task.id, purse, address, units, stake_sum))
+        earned_b, passed_on = member.earned_b + paid.own, member.passed_on + paid.passed_on
+        put_member(state, task.id, address, replace(member, earned_b=earned_b, passed_on=passed_on))
+    return paid_b
 
 
 def compute_shares(
@@ -189,8 +224,8 @@ def compute_shares(
 def rank(
     judgements: list[Judgement],
     shares: Mapping[bytes, Decimal],
-    paid_a: Mapping[bytes, int],
-    paid_b: Mapping[bytes, int],
+    paid_a: Mapping[bytes, Paid],
+    paid_b: Mapping[bytes, Paid],
 ) -> tuple[Ranked, ...]:
     """Return the epoch's submissions, best first, those that do not compete last; equal scores share a rank."""
     competing = formulas.get_ranking({j.tag: j.score for j in judgements if j.is_ranked() and j.score is not None})
@@ -208,8 +243,8 @@ def rank(
             share=scaled(shares.get(j.submission.author or b"", Decimal(0)), scale=MILLION),
             ignored=j.ignored,
             duplicate_of=j.duplicate_of,
-            reward_a=paid_a.get(j.submission.author or b"", 0),
-            reward_b=paid_b.get(j.submission.author or b"", 0),
+            reward_a=paid_a.get(j.submission.author or b"", NOTHING).total(),
+            reward_b=paid_b.get(j.submission.author or b"", NOTHING).total(),
         )
         for j in ordered
     )
@@ -225,7 +260,7 @@ def pay_validators(
     judgements: list[Judgement],
     stakes: Mapping[bytes, int],
     pot: int,
-) -> dict[bytes, int]:
+) -> dict[bytes, Paid]:
     """Pay validators by how near they were to the consensus (A8 to A10); returns units by account."""
     shares = {
         judgement.tag: formulas.validator_shares(
@@ -239,28 +274,25 @@ def pay_validators(
         if judgement.score is not None
     }
     totals = formulas.validator_totals(shares, rewarded_count=task.spec.settings.rewarded_validators)
-    paid = split_by_key(pot, totals)
-    for address, units in paid.items():
-        purses.move(state, purses.pot_of(task.id), purses.balance_of(address), units)
+    earned: dict[bytes, Paid] = {}
+    for address, units in split_by_key(pot, totals).items():
+        paid = earned[address] = pay_reward(state, task, address, units)
         member = require_member(state, task, address)
-        put_member(state, task.id, address, replace(member, earned_validating=member.earned_validating + units))
-    return paid
+        validating, passed_on = member.earned_validating + paid.own, member.passed_on + paid.passed_on
+        put_member(state, task.id, address, replace(member, earned_validating=validating, passed_on=passed_on))
+    return earned
 
 
 def slash_absent(state: Overlay, context: Context, task: Task, epoch: Epoch) -> dict[bytes, int]:
     """Slash every drawn validator without revealed scores, if it had a chance to score; returns units by account."""
     slashed: dict[bytes, int] = {}
-    if not epoch.is_key_released or not scan_opened(state, task.id, task.epoch):
+    if not scan_opened(state, task.id, task.epoch):
         return slashed
-    for juror in epoch.drawn:
+    for juror in epoch.jurors_with_key():
         sheet = get_sheet(state, task.id, task.epoch, juror.address)
         if sheet is None or sheet.entries is None:
-            slashed[juror.address] = slash(
-                state,
-                context,
-                task,
-                purses.stake_of(task.id, juror.address),
-                context.params.absence_slash_millionths,
+            slashed[juror.address] = slash_stake(
+                state, context, task, juror.address, context.params.absence_slash_millionths
             )
     return slashed
 
@@ -277,6 +309,14 @@ def slash(state: Overlay, context: Context, task: Task, purse: bytes, slash_mill
     return taken
 
 
+def slash_stake(state: Overlay, context: Context, task: Task, address: bytes, slash_millionths: int) -> int:
+    """Take the same part of an operator's own stake and of what is delegated to it; returns the units taken."""
+    taken = slash(state, context, task, purses.stake_of(task.id, address), slash_millionths)
+    taken += slash(state, context, task, purses.vault_of(task.id, address), slash_millionths)
+    vaults.write_off(state, task.id, address)
+    return taken
+
+
 def slash_creator(state: Overlay, context: Context, task: Task) -> None:
     """Take the deposit of a creator that withheld an epoch's key."""
     slash(state, context, task, purses.deposit_of(task.id, task.creator), context.params.fraud_slash_millionths)
@@ -288,14 +328,6 @@ def forfeit_deposits(state: Overlay, context: Context, task: Task, epoch: Epoch)
     for seat in epoch.seats:
         if seat.address not in authors:
             slash(state, context, task, purses.deposit_of(task.id, seat.address), context.params.fraud_slash_millionths)
-
-
-def close_pots(state: Overlay, task: Task) -> None:
-    """Move what nobody has a claim to into the treasury; to the creator only if nobody ever submitted."""
-    has_submissions = any(True for _ in SUBMISSIONS.scan(state, integer_bytes(task.id)))
-    heir = purses.TREASURY if has_submissions else purses.balance_of(task.creator)
-    purses.move_all(state, purses.pot_of(task.id), heir)
-    purses.move_all(state, purses.reward_b_of(task.id), heir)
 
 
 def require_member(state: StateView, task: Task, address: bytes) -> Member:

@@ -13,6 +13,7 @@ from protocol.rules.arena.records import (
     get_epoch,
     get_submission,
     put_submission,
+    put_task,
     require_phase,
     scan_submissions,
 )
@@ -23,7 +24,7 @@ from protocol.transactions import ClaimSubmission, OpenSubmission, Submit
 
 def submit(state: Overlay, context: Context, payload: Submit) -> None:
     """Enter a model under its tag: the first of a tag counts, a second is refused."""
-    require_phase(state, payload.task, payload.epoch, Phase.SUBMIT)
+    task = require_phase(state, payload.task, payload.epoch, Phase.SUBMIT)
     epoch = get_epoch(state, payload.task, payload.epoch)
     ring = tuple(seat.vrf_key for seat in epoch.seats)
     if payload.ring != name_ring(ring):
@@ -37,6 +38,8 @@ def submit(state: Overlay, context: Context, payload: Submit) -> None:
     order = len(scan_submissions(state, payload.task, payload.epoch))
     submission = Submission(order, payload.blob, payload.key_commitment, None, None)
     put_submission(state, payload.task, payload.epoch, payload.tag, submission)
+    if not task.has_submissions:
+        put_task(state, replace(task, has_submissions=True))
 
 
 @lru_cache(maxsize=64)

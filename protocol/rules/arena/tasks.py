@@ -3,18 +3,19 @@
 from msgspec.structs import replace
 
 from protocol import vrf
-from protocol.blinding import dataset_key_hash, join_alpha
+from protocol.blinding import join_alpha
 from protocol.crypto import integer_bytes
 from protocol.errors import AlreadyDone, NotEligible, OutOfBounds, WrongPhase
 from protocol.formulas import fees
 from protocol.params import check_phases
 from protocol.rules import purses
+from protocol.rules.arena import funding, seats, sources, vaults
 from protocol.rules.arena.records import (
     ACTIVE,
+    CLOSED_PHASES,
     COUNTER,
     CREATED,
     MEMBERS,
-    Counter,
     Mark,
     Member,
     Phase,
@@ -22,6 +23,7 @@ from protocol.rules.arena.records import (
     add_member,
     attest_member,
     delete_member,
+    get_counter,
     get_member,
     get_places,
     get_task,
@@ -30,25 +32,23 @@ from protocol.rules.arena.records import (
     put_task,
 )
 from protocol.rules.context import Context
+from protocol.rules.standing import check_creator
 from protocol.state import Overlay
-from protocol.transactions import Attest, CreateTask, DatasetName, Join, Leave, PublishKey, Role
-
-CLOSED_PHASES = (Phase.FINISHED, Phase.EXPIRED)
+from protocol.transactions import Attest, CancelTask, CreateTask, Join, Leave, Role
 
 
 def create_task(state: Overlay, context: Context, sender: bytes, payload: CreateTask) -> None:
     """Open a task for joining. Its id is the next number."""
     params, balance = context.params, purses.balance_of(sender)
-    if payload.stake < params.min_stake_creator_units:
-        raise NotEligible(
-            "a creator stakes at least the minimum", have=payload.stake, need=params.min_stake_creator_units
-        )
+    check_creator(state, context, sender, payload.stake)
     check_task_bounds(context, payload)
-    counter = COUNTER.get(state) or Counter(tasks=0)
+    counter = get_counter(state)
     task = Task(
         id=counter.tasks + 1,
         creator=sender,
         spec=payload.spec,
+        funding=funding.get_first_funding(state, context, payload),
+        has_submissions=False,
         phase=Phase.OPENING,
         epoch=0,
         phase_height=context.height,
@@ -61,8 +61,9 @@ def create_task(state: Overlay, context: Context, sender: bytes, payload: Create
     purses.move(state, balance, purses.TREASURY, kept)
     purses.move(state, balance, purses.stake_of(task.id, sender), payload.stake)
     purses.move(state, balance, purses.deposit_of(task.id, sender), params.creator_deposit_units)
-    purses.move(state, balance, purses.pot_of(task.id), payload.escrow)
-    COUNTER.put(state, Counter(tasks=task.id))
+    funding.give(state, task, sender, payload.escrow)
+    sources.note_gift(state, task.id, escrow=payload.escrow)
+    COUNTER.put(state, replace(counter, tasks=task.id))
     ACTIVE.put(state, Mark(), integer_bytes(task.id))
     CREATED.put(state, Mark(), sender, integer_bytes(task.id))
     put_task(state, task)
@@ -76,6 +77,8 @@ def check_task_bounds(context: Context, payload: CreateTask) -> None:
             f"a task has {context.params.min_epochs} to {context.params.max_epochs} epochs; the last decides on B",
             have=payload.spec.epochs,
         )
+    if payload.spec.needs.evaluation_ms > payload.spec.settings.score_phase_ms:
+        raise OutOfBounds("an evaluation takes longer than scoring lasts", have=payload.spec.needs.evaluation_ms)
     for dataset in (payload.spec.dataset_a, payload.spec.dataset_b):
         if not 0 < dataset.blob.length <= context.params.max_blob_bytes:
             raise OutOfBounds("a dataset blob's length leaves the bounds", have=dataset.blob.length)
@@ -90,8 +93,11 @@ def join(state: Overlay, context: Context, sender: bytes, payload: Join) -> None
         raise NotEligible("the creator holds no other role in its own task")
     if get_member(state, task.id, sender) is not None:
         raise AlreadyDone("the account has a role in this task")
+    if vaults.count_operators(state, task.id, sender):
+        raise NotEligible("an account that delegates in a task takes no role in it")
     check_stake(context, payload)
     check_room(state, context, payload)
+    check_resources(task, payload)
     if is_key_taken(state, task.id, payload.vrf_key):
         raise AlreadyDone("the VRF key is taken in this task")
     vrf.verify(payload.vrf_key, alpha=join_alpha(context.chain, task.id, sender), ad=b"", proof=payload.vrf_proof)
@@ -100,6 +106,18 @@ def join(state: Overlay, context: Context, sender: bytes, payload: Join) -> None
     if payload.role is Role.TRAINER:
         purses.move(state, balance, purses.deposit_of(task.id, sender), context.params.seat_deposit_units)
     add_member(state, task.id, sender, payload.role, payload.vrf_key)
+
+
+def check_resources(task: Task, payload: Join) -> None:
+    """Return if a validator declares what judging the task takes, for no other is drawn; raises `NotEligible`."""
+    needs = task.spec.needs
+    if payload.role is Role.VALIDATOR and not payload.resources.suffice_for(needs):
+        raise NotEligible(
+            f"validators of task {task.id} need {needs.memory_mib} MiB of memory "
+            f"and {needs.evaluation_ms} ms of time to judge an epoch",
+            have=payload.resources.memory_mib,
+            need=needs.memory_mib,
+        )
 
 
 def check_stake(context: Context, payload: Join) -> None:
@@ -113,7 +131,7 @@ def check_room(state: Overlay, context: Context, payload: Join) -> None:
     """Return if the role has a place left in the task; raises `NotEligible`."""
     places = get_places(state, payload.task)
     if payload.role is Role.TRAINER:
-        taken, room = places.trainers, context.params.max_trainers
+        taken, room = places.trainers, context.params.max_trainer_members
     else:
         taken, room = places.validators, context.params.max_validators
     if taken >= room:
@@ -156,6 +174,7 @@ def leave(state: Overlay, context: Context, sender: bytes, payload: Leave) -> No
 def remove_member(state: Overlay, context: Context, task: int, address: bytes, member: Member) -> None:
     """End a role before the task ends."""
     release_bonds(state, context, task, address)
+    vaults.unbond_vault(state, context, task, address)
     delete_member(state, task, address, member)
 
 
@@ -171,33 +190,27 @@ def unbond_stake(state: Overlay, context: Context, task: int, address: bytes) ->
     purses.move_all(state, purses.stake_of(task, address), purses.unbonding_of(release_ms, address))
 
 
-def expire_task(state: Overlay, context: Context, task: Task) -> None:
-    """End a task that nobody came to: everything but the registration fee goes back at once."""
+def cancel_task(state: Overlay, context: Context, sender: bytes, payload: CancelTask) -> None:
+    """Call a task off before anything was entered."""
+    task = get_task(state, payload.task)
+    if sender != task.creator:
+        raise NotEligible("only the creator cancels a task")
+    if task.phase in CLOSED_PHASES:
+        raise WrongPhase(f"task {task.id} is over")
+    if task.has_submissions:
+        raise WrongPhase("models were entered for this task: it cannot be cancelled any more")
+    end_unworked(state, task, Phase.CANCELLED)
+
+
+def end_unworked(state: Overlay, task: Task, phase: Phase) -> None:
+    """End a task that expired or was cancelled: everything but the registration fee goes back at once."""
     members = [address for address, _ in MEMBERS.scan(state, integer_bytes(task.id))]
     for address in [*members, task.creator]:
         purses.move_all(state, purses.stake_of(task.id, address), purses.balance_of(address))
         purses.move_all(state, purses.deposit_of(task.id, address), purses.balance_of(address))
-    purses.move_all(state, purses.pot_of(task.id), purses.balance_of(task.creator))
+    vaults.return_vaults(state, task.id)
+    funding.close_funds(state, task)
     ACTIVE.delete(state, integer_bytes(task.id))
+    seats.drop_queue(state, task.id)
     CREATED.delete(state, task.creator, integer_bytes(task.id))
-    put_task(state, replace(task, phase=Phase.EXPIRED, deadline_ms=None))
-
-
-def publish_key(state: Overlay, context: Context, sender: bytes, payload: PublishKey) -> None:
-    """Publish a dataset's key after the task. With both out, the creator's deposit and stake are free."""
-    task = get_task(state, payload.task)
-    if sender != task.creator:
-        raise NotEligible("only the creator publishes a task's keys")
-    if task.phase is not Phase.FINISHED:
-        raise WrongPhase("the keys are published after the last epoch")
-    index = 0 if payload.dataset is DatasetName.A else 1
-    dataset = (task.spec.dataset_a, task.spec.dataset_b)[index]
-    if task.published[index] is not None:
-        raise AlreadyDone("this key is published")
-    if dataset_key_hash(payload.key) != dataset.key_hash:
-        raise OutOfBounds("the key does not match the hash in the task")
-    published = (payload.key, task.published[1]) if index == 0 else (task.published[0], payload.key)
-    put_task(state, replace(task, published=published))
-    if None not in published:
-        release_bonds(state, context, task.id, sender)
-        CREATED.delete(state, sender, integer_bytes(task.id))
+    put_task(state, replace(task, phase=phase, deadline_ms=None))

@@ -7,28 +7,35 @@ from protocol import vrf
 from protocol.blinding import join_alpha
 from protocol.state import Overlay
 from protocol.transactions import (
+    AddBounty,
     Attest,
+    CancelTask,
     ClaimSubmission,
     CommitScores,
     CreateTask,
     DatasetName,
+    Delegate,
     Join,
     Leave,
     PublishKey,
+    Recognise,
     ReleaseKey,
     RevealScores,
     Role,
+    SetRewardShare,
     Transfer,
+    Undelegate,
+    VerifyTask,
 )
 from tests.arena_play import Play
-from tests.ledger_driver import FML
+from tests.ledger_driver import FML, NEEDS
 
 
 def make_join(play: Play) -> Join:
     secret, person = play.stranger.secret(play.task), play.stranger
     alpha = join_alpha(play.ledger.chain, play.task, person.address)
     proof = vrf.prove(secret, alpha=alpha, ad=b"", randomness=bytes(32))
-    return Join(play.task, Role.TRAINER, 100 * FML, vrf.public(secret), proof)
+    return Join(play.task, Role.TRAINER, 100 * FML, vrf.public(secret), proof, NEEDS)
 
 
 PAYLOADS = [
@@ -42,6 +49,13 @@ PAYLOADS = [
     lambda play: CommitScores(play.task, 0, bytes(32)),
     lambda play: RevealScores(play.task, 0, bytes(32), ()),
     lambda play: ClaimSubmission(play.task, 0, play.tag(play.trainers[0]), bytes(96)),
+    lambda play: AddBounty(play.task, FML),
+    lambda play: Delegate(play.task, play.validators[0].address, FML),
+    lambda play: Undelegate(play.task, play.validators[0].address, 1),
+    lambda play: SetRewardShare(play.task, 100_000),
+    lambda play: CancelTask(play.task),
+    lambda play: VerifyTask(play.task),
+    lambda play: Recognise(play.stranger.address),
 ]
 
 

@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from protocol.params import DEVNET, Aggregation
-from protocol.rules.arena.records import Ranked
+from protocol.rules.arena.results import Ranked
 from protocol.transactions import ScoreEntry, Verdict
 from tests.arena_play import Play
 from tests.ledger_driver import FML, Person
@@ -68,12 +68,27 @@ def test_an_even_split_has_no_verdict():
 
 
 def test_an_abstention_does_not_count(play):
-    """Who could not fetch a model says nothing of it: one score alone decides."""
+    """Who could not fetch a model says nothing of it: the scores of the two others decide."""
     entries = play.entries()
     abstains = vary(entries, play.tag(play.trainers[2]), **UNFETCHABLE)
     best = vary(entries, play.tag(play.trainers[2]), score=990_000)
-    outcome = settle(play, {play.validators[0]: best, play.validators[1]: abstains, play.validators[2]: abstains})
+    outcome = settle(play, {play.validators[0]: best, play.validators[1]: best, play.validators[2]: abstains})
     assert (outcome[play.trainers[2]].score, outcome[play.trainers[2]].rank) == (990_000, 1)
+
+
+@pytest.mark.parametrize("validators", [3, 4])
+def test_a_model_that_half_of_the_stake_cannot_fetch_is_not_ranked(validators):
+    """So nobody is judged by the one friend that it serves; who scored it earns nothing for that."""
+    play = Play(validators=validators).begin().submit().open()
+    entries = play.entries()
+    abstains = vary(entries, play.tag(play.trainers[2]), **UNFETCHABLE)
+    friendly = vary(entries, play.tag(play.trainers[2]), score=990_000)
+    outcome = settle(play, dict.fromkeys(play.validators[:2], abstains) | dict.fromkeys(play.validators[2:], friendly))
+    found = outcome[play.trainers[2]]
+    assert (found.verdict, found.score, found.rank, found.reward_a) == (Verdict.UNFETCHABLE, None, 0, 0)
+    assert [outcome[person].rank for person in play.trainers[:2]] == [1, 2]
+    earned = {payout.earned for payout in play.result(0).validators}
+    assert max(earned) - min(earned) <= 1
 
 
 def test_stake_decides_and_not_heads():

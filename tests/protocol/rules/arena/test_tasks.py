@@ -18,9 +18,9 @@ from protocol.errors import (
 from protocol.params import DEVNET
 from protocol.rules import purses
 from protocol.rules.arena.records import Phase, get_places, get_task, scan_active_tasks, scan_tasks_of_creator
-from protocol.transactions import Attest, CreateTask, DatasetName, Join, Leave, PublishKey, Role
+from protocol.transactions import Attest, CreateTask, DatasetName, Join, Leave, PublishKey, Resources, Role
 from tests.arena_play import STEP_MS, Play
-from tests.ledger_driver import FML, Person, seed_of
+from tests.ledger_driver import FML, NEEDS, Person, seed_of
 
 FEE = DEVNET.fee_floor_units
 
@@ -31,14 +31,40 @@ def play() -> Play:
 
 
 def make_join(
-    play: Play, person: Person, *, role: Role = Role.TRAINER, stake: int = 100 * FML, key: Person | None = None
+    play: Play,
+    person: Person,
+    *,
+    role: Role = Role.TRAINER,
+    stake: int = 100 * FML,
+    key: Person | None = None,
+    resources: Resources = NEEDS,
 ):
     """Return a join; `key` names whose VRF key it takes."""
     secret = (key or person).secret(play.task)
     alpha = join_alpha(play.ledger.chain, play.task, person.address)
-    return Join(
-        play.task, role, stake, vrf.public(secret), vrf.prove(secret, alpha=alpha, ad=b"", randomness=bytes(32))
+    proof = vrf.prove(secret, alpha=alpha, ad=b"", randomness=bytes(32))
+    return Join(play.task, role, stake, vrf.public(secret), proof, resources)
+
+
+@pytest.mark.parametrize(
+    ("memory_mib", "evaluation_ms", "is_enough"), [(256, 5_000, True), (255, 9_999, False), (999, 4_999, False)]
+)
+def test_only_validators_that_have_what_judging_takes_join(play, memory_mib, evaluation_ms, is_enough):
+    """Both memory and time, exactly what the task needs; of a trainer that is not asked."""
+    resources = Resources(memory_mib, evaluation_ms)
+    receipt = play.send(
+        play.validators[0], make_join(play, play.validators[0], role=Role.VALIDATOR, resources=resources)
     )
+    assert receipt.error == (0 if is_enough else NotEligible.number)
+    assert play.send(play.trainers[0], make_join(play, play.trainers[0], resources=Resources(0, 0))).error == 0
+
+
+def test_an_evaluation_fits_into_the_scoring_phase(play):
+    """A task in which honest validators are late cannot be created."""
+    spec, longest = play.record.spec, play.record.spec.settings.score_phase_ms
+    for length, error in ((longest, 0), (longest + 1, OutOfBounds.number)):
+        payload = CreateTask(replace(spec, needs=Resources(1, length)), 100 * FML, FML)
+        assert play.send(play.creator, payload).error == error
 
 
 # --- creating --------------------------------------------------------------------------------------------------------
@@ -151,14 +177,16 @@ def test_a_proof_for_an_epoch_joins_nothing(play):
     person = play.trainers[0]
     secret = person.secret(play.task)
     proof = vrf.prove(secret, alpha=submit_alpha(play.ledger.chain, play.task, 0), ad=b"", randomness=bytes(32))
-    payload = Join(play.task, Role.TRAINER, 100 * FML, vrf.public(secret), proof)
+    payload = Join(play.task, Role.TRAINER, 100 * FML, vrf.public(secret), proof, NEEDS)
     assert play.send(person, payload).error == InvalidProof.number
 
 
 @pytest.mark.parametrize("role", Role)
 def test_a_role_has_so_many_places(role):
     """Who comes when all places are taken is refused, until somebody leaves; the other role does not count."""
-    play = Play(trainers=5, validators=5, params=replace(DEVNET, max_trainers=3, max_validators=3))
+    play = Play(
+        trainers=5, validators=5, params=replace(DEVNET, max_trainers=3, max_trainer_members=3, max_validators=3)
+    )
     people = play.trainers if role is Role.TRAINER else play.validators
     for person in people[:3]:
         assert play.send(person, make_join(play, person, role=role)).error == 0
@@ -256,7 +284,7 @@ def test_an_expired_task_returns_everything_but_the_fees(play):
 
 
 def test_keys_are_published_by_the_creator_after_the_end(play):
-    """Early, foreign, wrong or repeated keys are refused; with both out, stake and deposit are free."""
+    """Early, foreign, wrong or repeated keys are refused; with both out, stake and deposit are free in a while."""
     task, creator = play.task, play.creator
     key_a = PublishKey(task, DatasetName.A, seed_of("key a"))
     key_b = PublishKey(task, DatasetName.B, seed_of("key b"))
@@ -268,8 +296,11 @@ def test_keys_are_published_by_the_creator_after_the_end(play):
     assert play.send(creator, key_a).error == AlreadyDone.number
     assert play.deposit(creator) == DEVNET.creator_deposit_units
     assert play.send(creator, key_b).error == 0
-    assert play.deposit(creator) == play.stake(creator) == 0
     assert play.record.published == (key_a.key, key_b.key)
+    play.ledger.block(after_ms=DEVNET.evidence_age_ms - 1)
+    assert play.deposit(creator) == DEVNET.creator_deposit_units
+    play.ledger.block(after_ms=1)
+    assert play.deposit(creator) == play.stake(creator) == 0
     assert not scan_tasks_of_creator(play.ledger.state, creator.address)
     play.ledger.block(after_ms=DEVNET.unbonding_ms + STEP_MS)
     assert not list(purses.scan_purses(play.ledger.state, b"u"))

@@ -1,0 +1,86 @@
+"""Each kind of transaction and the rule that it follows."""
+
+from protocol.rules import accounts, standing
+from protocol.rules.arena import delegation, funding, keys, proofs, scoring, submissions, tasks
+from protocol.rules.context import Context
+from protocol.state import Overlay
+from protocol.transactions import (
+    AddBounty,
+    AnonymousPayload,
+    Attest,
+    CancelTask,
+    ClaimSubmission,
+    CommitScores,
+    CreateTask,
+    Delegate,
+    Join,
+    KeyComplaint,
+    Leave,
+    OpenSubmission,
+    Payload,
+    ProveBadPiece,
+    ProveWrongVerdict,
+    PublishKey,
+    Recognise,
+    ReleaseKey,
+    RevealScores,
+    SetRewardShare,
+    Submit,
+    Transfer,
+    Undelegate,
+    VerifyTask,
+)
+
+
+def apply_payload(state: Overlay, context: Context, sender: bytes, payload: Payload) -> None:
+    """Hand an account's payload to its rule; raises a `ProtocolError` when it breaks it."""
+    match payload:
+        case Transfer():
+            accounts.transfer(state, context, sender, payload)
+        case CreateTask():
+            tasks.create_task(state, context, sender, payload)
+        case Join():
+            tasks.join(state, context, sender, payload)
+        case Attest():
+            tasks.attest(state, context, sender, payload)
+        case Leave():
+            tasks.leave(state, context, sender, payload)
+        case PublishKey():
+            keys.publish_key(state, context, sender, payload)
+        case KeyComplaint():
+            keys.complain(state, context, sender, payload)
+        case ProveBadPiece():
+            proofs.prove_bad_piece(state, context, sender, payload)
+        case ProveWrongVerdict():
+            proofs.prove_wrong_verdict(state, context, sender, payload)
+        case ReleaseKey():
+            scoring.release_key(state, context, sender, payload)
+        case CommitScores():
+            scoring.commit_scores(state, context, sender, payload)
+        case RevealScores():
+            scoring.reveal_scores(state, context, sender, payload)
+        case ClaimSubmission():
+            submissions.claim_submission(state, context, sender, payload)
+        case AddBounty():
+            funding.add_bounty(state, context, sender, payload)
+        case CancelTask():
+            tasks.cancel_task(state, context, sender, payload)
+        case VerifyTask():
+            funding.verify_task(state, context, sender, payload)
+        case Recognise():
+            standing.recognise(state, context, sender, payload)
+        case Delegate():
+            delegation.delegate(state, context, sender, payload)
+        case Undelegate():
+            delegation.undelegate(state, context, sender, payload)
+        case SetRewardShare():
+            delegation.set_reward_share(state, context, sender, payload)
+
+
+def apply_anonymous(state: Overlay, context: Context, payload: AnonymousPayload) -> None:
+    """Hand an anonymous payload to its rule; raises a `ProtocolError` when it breaks it."""
+    match payload:
+        case Submit():
+            submissions.submit(state, context, payload)
+        case OpenSubmission():
+            submissions.open_submission(state, context, payload)
