@@ -7,6 +7,7 @@ frame. The process dies with its parent.
 import argparse
 import os
 import resource
+import select
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,22 +20,25 @@ from flocknode.jobs import (
     Evaluate,
     Failed,
     FromWorker,
+    GiveWay,
     Hello,
     Job,
     Progress,
     ProgressReport,
     SplitDataset,
     Train,
-    decode_job,
+    decode_request,
     encode_frame,
     frame_length,
     shorten,
 )
 from flocknode.learning.errors import LearningError
 from flocknode.processes import die_with, take_over_pipes
+from protocol.codec import encode
 from protocol.errors import ProtocolError
 
 PROGRESS_INTERVAL_S = 0.1
+GIVE_WAY = encode(GiveWay())
 NICENESS = 10
 
 Performers = dict[type[Job], Callable[[Any, ProgressReport], FromWorker]]
@@ -50,11 +54,59 @@ def main() -> None:
     os.nice(NICENESS)
     # Written memory, not addresses: CUDA reserves far more addresses than it ever uses.
     resource.setrlimit(resource.RLIMIT_DATA, (arguments.memory_bytes, arguments.memory_bytes))
-    requests, answers = take_over_pipes()
+    incoming, answers = take_over_pipes()
+    requests = Requests(incoming.fileno())
     _send(answers, Hello())
     performers = _load_performers()
-    while (request := _receive(requests)) is not None:
-        _send(answers, _perform(performers, request, _reporter(answers)))
+    while (request := requests.receive()) is not None:
+        # What was sent while an earlier job came to its end means nothing any more.
+        if request != GIVE_WAY:
+            _send(answers, _perform(performers, request, _Reporter(requests, answers)))
+
+
+class Requests:
+    """The pipe from the parent, read without a buffer, so that whether something came can be asked."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._is_open = True
+
+    def receive(self) -> bytes | None:
+        """Return the body of the next frame, or None once the parent has closed the pipe."""
+        header = self._read(FRAME_LENGTH_BYTES)
+        return None if header is None else self._read(frame_length(header))
+
+    def is_asked_to_give_way(self) -> bool:
+        """Return whether the parent has asked for it since the job began."""
+        if not self._is_open or not select.select([self._descriptor], [], [], 0)[0]:
+            return False
+        # While a job runs, the parent says nothing else.
+        request = self.receive()
+        assert request in (GIVE_WAY, None), "a second job at once"
+        return request is not None
+
+    def _read(self, length: int) -> bytes | None:
+        data = b""
+        while len(data) < length and self._is_open:
+            piece = os.read(self._descriptor, length - len(data))
+            self._is_open = bool(piece)
+            data += piece
+        return data if len(data) == length else None
+
+
+class _Reporter:
+    """Tells the parent how far a job is, seldom enough; the last report is always told."""
+
+    def __init__(self, requests: Requests, answers: BinaryIO) -> None:
+        self._requests = requests
+        self._answers = answers
+        self._next = 0.0
+
+    def __call__(self, done: int, total: int, loss_millionths: int | None = None) -> bool:
+        if time.monotonic() >= self._next or done == total:
+            _send(self._answers, Progress(done, total, loss_millionths))
+            self._next = time.monotonic() + PROGRESS_INTERVAL_S
+        return self._requests.is_asked_to_give_way()
 
 
 def _load_performers() -> Performers:
@@ -92,30 +144,14 @@ def _split_dataset(job: SplitDataset, report: ProgressReport) -> FromWorker:
 
 def _perform(performers: Performers, request: bytes, report: ProgressReport) -> FromWorker:
     try:
-        job = decode_job(request)
+        job = decode_request(request)
+        assert not isinstance(job, GiveWay)
         return performers[type(job)](job, report)
     except (LearningError, ProtocolError, OSError, MemoryError, RuntimeError) as error:
         # RuntimeError is torch's word for whatever a tensor operation cannot do, memory included. All else is a bug.
         return Failed(shorten(f"{type(error).__name__}: {error}"))
 
 
-def _reporter(answers: BinaryIO) -> ProgressReport:
-    next_report = time.monotonic() + PROGRESS_INTERVAL_S
-
-    def report(done: int, total: int) -> None:
-        nonlocal next_report
-        if time.monotonic() >= next_report or done == total:
-            _send(answers, Progress(done, total))
-            next_report = time.monotonic() + PROGRESS_INTERVAL_S
-
-    return report
-
-
 def _send(answers: BinaryIO, message: FromWorker) -> None:
     answers.write(encode_frame(message))
     answers.flush()
-
-
-def _receive(requests: BinaryIO) -> bytes | None:
-    header = requests.read(FRAME_LENGTH_BYTES)
-    return requests.read(frame_length(header)) if len(header) == FRAME_LENGTH_BYTES else None

@@ -12,6 +12,8 @@ def prepare_torch() -> None:
     # Like `use_deterministic_algorithms(True)`, which would also load torch's compiler: 2 s and 70 MB per worker.
     torch.set_deterministic_debug_mode("error")
     torch.set_num_threads(1)
+    # Convolutions on CUDA round to 10 bits by default, and would give other scores than elsewhere.
+    torch.backends.cudnn.allow_tf32 = False
 
 
 def get_device() -> torch.device:

@@ -7,33 +7,18 @@ equal names and shapes.
 
 from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
-from itertools import pairwise
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from flocknode.learning.errors import LearningError
+from flocknode.learning.networks import Cnn, Gpt, Mlp
 from protocol.models import ModelSpec, check_model, get_settings
 
 ENTRY_POINT_GROUP = "flocknode.models"
 
 Settings = Mapping[str, tuple[int, ...]]
 Builder = Callable[[Settings], nn.Module]
-
-
-class Mlp(nn.Module):
-    """A multilayer perceptron: affine layers with ReLU between them."""
-
-    def __init__(self, widths: tuple[int, ...]) -> None:
-        super().__init__()
-        self.layers = nn.ModuleList(nn.Linear(inputs, outputs) for inputs, outputs in pairwise(widths))
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Return the outputs [n, outputs] of features [n, inputs]."""
-        *hidden, last = self.layers
-        for layer in hidden:
-            features = torch.relu(layer(features))
-        return last(features)  # type: ignore[no-any-return]
 
 
 def build_linear(settings: Settings) -> nn.Module:
@@ -46,7 +31,18 @@ def build_mlp(settings: Settings) -> nn.Module:
     return Mlp(settings["layers"])
 
 
-BUILT_IN: Mapping[str, Builder] = {"linear": build_linear, "mlp": build_mlp}
+def build_cnn(settings: Settings) -> nn.Module:
+    """Return a convolutional network for rows that hold an image of shape `image`."""
+    channels, height, width = settings["image"]
+    return Cnn((channels, height, width), settings["channels"], settings["outputs"][0])
+
+
+def build_gpt(settings: Settings) -> nn.Module:
+    """Return a decoder-only transformer."""
+    return Gpt(**{name: values[0] for name, values in settings.items()})
+
+
+BUILT_IN: Mapping[str, Builder] = {"linear": build_linear, "mlp": build_mlp, "cnn": build_cnn, "gpt": build_gpt}
 
 
 def build_model(model: ModelSpec) -> nn.Module:

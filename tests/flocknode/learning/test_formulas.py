@@ -7,9 +7,13 @@ import torch
 from torch import nn
 
 from flocknode.learning.formulas import (
+    MAX_COMPARED_VALUES,
     accuracy,
+    adam_step,
+    cross_entropy,
     gradient_step,
     loss,
+    make_moments,
     mean_squared_error,
     output_distance,
     r_squared,
@@ -32,6 +36,39 @@ def test_a2_gradient_step() -> None:
     gradient_step(module, 0.1)
     assert module.weight.item() == pytest.approx(1.4)
     assert module.weight.grad is None
+
+
+def test_adam_step() -> None:
+    """Kingma and Ba's algorithm 1 by hand: gradients -4 and then 2 at a step of 0.1 move w from 1 to 1.1 to 1.1266."""
+    module = nn.Linear(1, 1, bias=False)
+    nn.init.ones_(module.weight)
+    moments = make_moments(module.parameters())
+    for step, (gradient, expected) in enumerate(((-4.0, 1.1), (2.0, 1.126624)), start=1):
+        module.weight.grad = torch.tensor([[gradient]])
+        adam_step(module, moments, step, 0.1)
+        assert module.weight.item() == pytest.approx(expected, abs=1e-5)
+        assert module.weight.grad is None
+
+
+def test_cross_entropy() -> None:
+    """Uniform outputs cost ln k nats a target, of rows and of sequences; a sure hit nothing, a sure miss much."""
+    uniform = round(math.log(4) * 1e6)
+    assert cross_entropy(torch.zeros(3, 4), torch.tensor([0, 1, 3])) == uniform
+    assert cross_entropy(torch.zeros(2, 5, 4), torch.zeros(2, 5, dtype=torch.int64)) == uniform
+    assert loss(torch.zeros(2, 5, 4), torch.zeros(2, 5, dtype=torch.int64)).item() == pytest.approx(math.log(4))
+    sure = torch.tensor([[100.0, 0.0]])
+    assert cross_entropy(sure, torch.tensor([0])) == 0
+    assert cross_entropy(sure, torch.tensor([1])) == 100_000_000
+    assert accuracy(torch.tensor([[[1.0, 0.0], [0.0, 1.0]]]), torch.tensor([[0, 0]])) == 500_000
+
+
+def test_many_outputs_are_compared_by_evenly_spaced_rows() -> None:
+    """What is kept of a model's outputs is bounded, and two models still differ by as much."""
+    outputs = torch.randn(4096, 1024, generator=torch.Generator().manual_seed(0))
+    targets = torch.zeros(4096, dtype=torch.int64)
+    first, second = to_comparable(outputs, targets), to_comparable(outputs + 0.01 * outputs.roll(1, 1), targets)
+    assert first.numel() == MAX_COMPARED_VALUES
+    assert output_distance(first, second) == pytest.approx(0.01 * math.sqrt(2 / math.pi), rel=0.05)
 
 
 def test_a3_accuracy() -> None:

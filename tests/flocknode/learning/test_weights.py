@@ -15,9 +15,10 @@ from torch import nn
 
 from flocknode.learning.errors import UnusableFile
 from flocknode.learning.families import build_model
-from flocknode.learning.tensors import MAX_HEADER_BYTES, read_header, save_tensors
+from flocknode.learning.tensors import read_header, save_tensors
 from flocknode.learning.weights import load_weights, save_weights
 from protocol.models import linear_model
+from protocol.tensor_files import MAX_HEADER_BYTES
 
 WriteRaw = Callable[..., Path]
 # Weights [1, 2] and bias [1] of a linear model with two inputs and one output.
