@@ -46,6 +46,18 @@ class LinkRefused(NetworkError):
     number = 125
 
 
+class RelayBusy(NetworkError):
+    """A relay holds as much as it may, of everybody or of this peer."""
+
+    number = 127
+
+
+class ParcelRefused(NetworkError):
+    """A relay does not take a parcel: the envelope is not for it, came before, or leads to nothing that may be."""
+
+    number = 128
+
+
 class Misbehaviour(NetworkError):
     """A peer did what no honest peer does; `points` is what that costs it (see `conduct.FAULT_LIMIT`)."""
 

@@ -24,6 +24,9 @@ from protocol.types import Bytes32, Record, Signature, TimeMs
 from storage.blobs import BlobStore
 
 DOMAIN = "flock/offer"
+KEY_BYTES = 32
+# What stands before the key in the id of an Ed25519 peer: an identity multihash of a protobuf (libp2p, peer ids).
+ED25519_ID = bytes.fromhex("002408011220")
 MAX_OFFERED = 256
 MAX_OFFER_BYTES = 64 * MAX_OFFERED
 MAX_PROVIDERS = 1024
@@ -64,6 +67,12 @@ def make_offer(peer_seed: bytes, chain: bytes, *, address: str, blobs: Iterable[
 def peer_of(key: bytes) -> PeerId:
     """Return the id of the peer with a key."""
     return str(ID.from_pubkey(Ed25519PublicKey.from_bytes(key)))
+
+
+def key_of(peer: PeerId) -> bytes | None:
+    """Return the Ed25519 key of a peer, which its id spells out; None for a peer with a key of another kind."""
+    spelt = bytes(ID.from_string(peer).to_bytes())
+    return spelt[-KEY_BYTES:] if spelt[:-KEY_BYTES] == ED25519_ID else None
 
 
 class Providers:

@@ -2,31 +2,34 @@
 
 import random
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
 
-from flocknode.network import exchange, gossip, sync
+from flocknode.network import exchange, gossip, relay, sync
 from flocknode.network.addresses import AddressBook, parse_address
 from flocknode.network.blobs import PROTOCOL as BLOB_PROTOCOL
 from flocknode.network.blobs import BlobFetcher, BlobServer, Progress
 from flocknode.network.conduct import Conduct
 from flocknode.network.dialer import WANTED_LINKS, Dialer
-from flocknode.network.errors import Misbehaviour, PeerUnreachable
+from flocknode.network.errors import Misbehaviour, ParcelRefused, PeerUnreachable
 from flocknode.network.greeting import Greeter
 from flocknode.network.host import Connection, Host
 from flocknode.network.memory import PeerMemory
 from flocknode.network.messages import BlockSource, MessageHandler, PeerId, PeerInfo, RefusedPeer, Topic, Verdict
-from flocknode.network.providers import Announcer, Providers
+from flocknode.network.providers import Announcer, Providers, key_of
 from flocknode.network.streams import Stream
 from flocknode.network.vouchers import make_voucher
+from flocknode.relay.parcels import Envelope
 from protocol.blobs import BlobId
 from storage.blobs import BlobStore
 
 if TYPE_CHECKING:
     from trio_typing import TaskStatus
+
+    from flocknode.relay.mix import Mix
 
 # Providers that are not linked are dialled for a blob, so many of them.
 MAX_PROVIDERS_DIALLED = 3
@@ -108,7 +111,7 @@ class Network:
         may_move: bool = False,
         wanted_links: int = WANTED_LINKS,
     ) -> None:
-        around = surroundings or Surroundings()
+        around = self._surroundings = surroundings or Surroundings()
         self._listen_port = listen_port
         self._may_move = may_move
         self._rng = random.Random()
@@ -119,6 +122,7 @@ class Network:
         )
         self._block_server = sync.BlockServer(blocks)
         self._blob_server = BlobServer(blobs)
+        self._relay_server = relay.RelayServer()
         self._blob_fetcher = BlobFetcher(blobs, self._conduct)
         self._providers = Providers(chain, is_of_use=lambda blob: blob in around.known_blobs(), wall_clock=wall_clock)
         handlers = {
@@ -126,6 +130,7 @@ class Network:
             sync.PROTOCOL: self._serve_blocks,
             exchange.PROTOCOL: self._serve_contacts,
             BLOB_PROTOCOL: self._serve_blobs,
+            relay.PROTOCOL: self._serve_parcels,
         }
         self._host = Host(peer_seed=peer_seed, handlers=handlers, conduct=self._conduct)
         self._greeter = self._make_greeter(chain, status, around)
@@ -255,6 +260,50 @@ class Network:
         )
         self._announcer.refresh()
 
+    def is_offered(self, blob: BlobId) -> bool:
+        """Return whether some peer says that it holds a blob."""
+        return bool(self._providers.find(blob))
+
+    def attach_relay(self, mix: "Mix") -> None:
+        """Name what holds the parcels that peers hand over; until then this node is no relay."""
+        self._relay_server.attach(mix)
+
+    def relays(self) -> Mapping[bytes, PeerId]:
+        """Return the nodes of bonded keys that are linked or can be dialled, by consensus key."""
+        bonded = self._surroundings.bonded_keys()
+        heard = {
+            entry.voucher.key: entry.address.peer
+            for entry in self._book.entries()
+            if entry.voucher is not None and not entry.failures and not self._conduct.is_refused(entry.address.peer)
+        }
+        linked = {link.voucher.key: peer for peer, link in self._gossip.links.items() if link.voucher is not None}
+        known = {**heard, **linked}
+        return {key: peer for key, peer in known.items() if key in bonded and peer != self.peer and key_of(peer)}
+
+    async def hand_over(self, peer: PeerId, envelope: Envelope, chunks: Callable[[], Iterator[bytes]]) -> None:
+        """Hand a relay a parcel, dialling it if need be; returns when it has all of it.
+
+        Raises `RelayBusy`, `ParcelRefused` and `PeerUnreachable`.
+        """
+        address = self._book.find(peer)
+        if peer not in self._gossip.links and address is not None:
+            await self._dialer.link_to(address)
+        link = self._gossip.links.get(peer)
+        if link is None:
+            raise PeerUnreachable(f"{peer} is not connected")
+        try:
+            await relay.hand_over(link.connection, envelope, chunks)
+        except Misbehaviour as fault:
+            self._gossip.blame(peer, fault)
+            raise PeerUnreachable(f"{peer} misbehaved: {fault.message}") from fault
+
+    async def pass_on(self, key: bytes, envelope: Envelope, chunks: Callable[[], Iterator[bytes]]) -> None:
+        """Hand a parcel to the relay with a peer key, like `hand_over`; never to a node without a bonded key."""
+        peer = next((peer for peer in self.relays().values() if key_of(peer) == key), None)
+        if peer is None:
+            raise ParcelRefused("the next hop is no relay that this node knows")
+        await self.hand_over(peer, envelope, chunks)
+
     def _connections(self) -> Mapping[PeerId, Connection]:
         return {peer: link.connection for peer, link in self._gossip.links.items()}
 
@@ -268,6 +317,10 @@ class Network:
     async def _serve_contacts(self, connection: Connection, stream: Stream) -> None:
         if connection.admitted.is_set():
             await exchange.serve_contacts(stream, self._book, self._rng)
+
+    async def _serve_parcels(self, connection: Connection, stream: Stream) -> None:
+        if connection.admitted.is_set():
+            await self._relay_server.serve(connection.peer, stream)
 
     async def _serve_blobs(self, connection: Connection, stream: Stream) -> None:
         if connection.admitted.is_set():
