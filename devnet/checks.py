@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from devnet.tables import parts_of
 from flocknode.cli.text import short
 from flocknode.rpc.arena_records import Leaderboard
-from flocknode.rpc.records import Supply
+from flocknode.rpc.chain_records import Supply
 
 
 class Check(NamedTuple):
@@ -55,7 +56,7 @@ def check_settled(board: Leaderboard) -> Check:
     """The task is over, every epoch has a result, and every pot is paid to the last unit."""
     settled = sum(epoch.is_settled for epoch in board.epochs)
     pots = sum(epoch.pot_units for epoch in board.epochs)
-    paid = sum(one.a_units + one.b_units + one.validating_units for one in board.payouts)
+    paid = sum(sum(parts_of(one)) for one in board.payouts)
     passed = board.status == "settled" and settled == len(board.epochs) > 0 and paid == pots
     text = f"task {board.task} is {board.status}, {settled} of {len(board.epochs)} epochs, {paid} of {pots} units paid"
     return Check("settled", passed, text)

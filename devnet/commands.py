@@ -11,8 +11,10 @@ import trio
 from cyclopts import App, CycloptsError, Parameter
 
 from devnet import control, watch
+from devnet.applications import ApplicationName
 from devnet.bench.commands import app as bench
 from devnet.cast import PHASES, Phase
+from devnet.economy.commands import add_commands
 from devnet.errors import DaemonFailed, DevnetError
 from devnet.launch import hold, run_held
 from devnet.run import RunOptions, run_devnet
@@ -22,9 +24,10 @@ from flocknode.errors import Exit, FlocknodeError
 from storage.errors import StorageError
 
 app = App(name="python -m devnet", help="Seven daemons on this machine.", version_flags=[])
-scenario = App(name="scenario", help="Disturb the daemons in a stated way, and see whether everything holds.")
+scenario = App(name="scenario", help="Disturb daemons, or let accounts cheat, in a stated way, and see what holds.")
 app.command(scenario)
 app.command(bench)
+add_commands(scenario)
 
 Flag = Parameter(negative="")
 Folder = Annotated[Path, Parameter(name="--state")]
@@ -36,6 +39,7 @@ DOWN_S = 30.0
 def run(
     *,
     once: Annotated[bool, Flag] = False,
+    task: Annotated[tuple[ApplicationName, ...], Parameter(negative="")] = ("digits",),
     json: Path | None = None,
     svg: Path | None = None,
     fresh: Annotated[bool, Flag] = False,
@@ -46,7 +50,9 @@ def run(
     Parameters
     ----------
     once
-        Stop after the task; exit code 0 only if all nodes agree, the supply adds up and the task settled.
+        Stop after the tasks; exit code 0 only if all nodes agree, the supply adds up and the tasks settled.
+    task
+        What the task is about; given several times, so many tasks run at once, with the nodes in other roles in each.
     json
         Write what happened to this file.
     svg
@@ -56,7 +62,8 @@ def run(
     state
         Folder of the homes and the chain.
     """
-    folder, screen, options = State(state.absolute()), Screen(), RunOptions(once=once, json=json, svg=svg, fresh=fresh)
+    folder, screen = State(state.absolute()), Screen()
+    options = RunOptions(tasks=task, once=once, json=json, svg=svg, fresh=fresh)
     with hold(folder):
         return run_held(lambda launch: run_devnet(folder, options, screen, launch))
 

@@ -108,13 +108,17 @@ class Observer:
             receiver.close()
 
 
-async def phases_of(told: trio.MemoryReceiveChannel[Told], task: int) -> AsyncIterator[tuple[str, TaskEvent]]:
-    """Yield (node that told, event) for one task until it is over."""
+async def phases_of(told: trio.MemoryReceiveChannel[Told], *tasks: int) -> AsyncIterator[tuple[str, TaskEvent]]:
+    """Yield (node that told, event) for some tasks until all of them are over."""
+    running = set(tasks)
     async for name, event in told:
         assert isinstance(event, TaskEvent)
-        if event.task == task:
-            yield name, event
-        if event.task == task and event.phase in ("finished", "expired"):
+        if event.task not in running:
+            continue
+        yield name, event
+        if event.phase in ("finished", "expired"):
+            running.remove(event.task)
+        if not running:
             return
 
 

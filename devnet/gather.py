@@ -7,7 +7,8 @@ import trio
 from devnet.checks import Snapshot
 from devnet.flock import Flock
 from flocknode.errors import ConnectionLost, NotRunning
-from flocknode.rpc.records import Account, AccountList, Block, NodeStatus, Supply
+from flocknode.rpc.chain_records import Supply
+from flocknode.rpc.records import Account, AccountList, Block, NodeStatus
 
 # How long the nodes may take to stand at one height, and the pause between two looks.
 LEVEL_S = 10.0

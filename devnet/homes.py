@@ -1,18 +1,19 @@
 """Makes the homes of seven nodes that know each other's addresses, one chain for them, and their data."""
 
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import msgspec
 
-from devnet.cast import BALANCE_FML, BOND_FML, CAST, DATASET, EVALUATION_ROWS, SPLIT_SEED, TRAINERS
+from devnet.applications import SPLIT_SEED, Application
+from devnet.cast import BALANCE_FML, BOND_FML, CAST, GOVERNANCE
 from devnet.state import State
 from flocknode.config import load_config, make_config, save_config
 from flocknode.founding import create_home, make_genesis, save_document
-from flocknode.jobs import DatasetPart, SplitDataset
+from flocknode.jobs import DatasetName, DatasetPart, SplitDataset
 from flocknode.keystore import load_public_keys
 from flocknode.worker import Worker
 from protocol.types import UNITS_PER_FML
@@ -33,6 +34,7 @@ def create_homes(state: State) -> None:
         name="devnet",
         balance_units=BALANCE_FML * UNITS_PER_FML,
         bond_units=BOND_FML * UNITS_PER_FML,
+        governance=GOVERNANCE,
     )
     for home in homes:
         save_document(home.genesis_file, document)
@@ -70,23 +72,28 @@ def address_of(state: State, name: str, port: int) -> str:
     return f"/ip4/{HOST}/tcp/{port}/p2p/{load_public_keys(state.home(name)).peer_id}"
 
 
-async def split_data(state: State) -> None:
-    """Cut the dataset into both evaluation sets and a private part for each trainer. Raises `JobFailed`."""
-    weights = {**EVALUATION_ROWS, **{actor.name: actor.rows for actor in TRAINERS}}
-    if all(state.dataset(part).is_file() for part in weights):
+async def split_data(state: State, applications: Iterable[Application]) -> None:
+    """Cut datasets into both evaluation sets and a private part for each trainer. Raises `JobFailed`."""
+    missing = {
+        one.dataset: one.rows
+        for one in applications
+        if not all(state.dataset(one.dataset, part).is_file() for part in one.rows)
+    }
+    if not missing:
         return
     with TemporaryDirectory() as scratch:
         worker = Worker(Path(scratch))
         try:
-            await worker.run(make_split(weights, state.data / DATASET))
+            for name, rows in missing.items():
+                await worker.run(make_split(name, rows, state.data / name))
         finally:
             await worker.stop()
 
 
-def make_split(weights: Mapping[str, int], directory: Path) -> SplitDataset:
-    """Return the job that cuts the dataset."""
+def make_split(name: DatasetName, weights: Mapping[str, int], directory: Path) -> SplitDataset:
+    """Return the job that cuts a dataset."""
     parts: Sequence[DatasetPart] = [DatasetPart(name, weight) for name, weight in weights.items()]
-    job = SplitDataset(name=DATASET, seed=SPLIT_SEED, parts=tuple(parts), directory=str(directory.absolute()))
+    job = SplitDataset(name=name, seed=SPLIT_SEED, parts=tuple(parts), directory=str(directory.absolute()))
     return msgspec.convert(msgspec.to_builtins(job), SplitDataset)
 
 

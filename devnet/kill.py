@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import trio
 
 from devnet import checks, gather, play
-from devnet.cast import CAST, CREATOR, PHASES, TRAINERS, VALIDATORS, Actor, Phase
+from devnet.applications import DIGITS
+from devnet.cast import CAST, CREATOR, PHASES, TRAINERS, VALIDATORS, Actor, Phase, cast_task
 from devnet.checks import Check
 from devnet.daemon import Daemon
 from devnet.errors import DevnetError
@@ -33,6 +34,7 @@ ACTING: dict[Phase, Sequence[Actor]] = {
     "reveal": VALIDATORS,
     "claim": TRAINERS,
 }
+CASTING = cast_task(DIGITS)
 KILLED = 2
 # How long the killed stay down.
 DOWN_S = 2.0
@@ -133,7 +135,7 @@ def _progress(place: tuple[int, str]) -> tuple[int, int]:
 async def run_kill(state: State, options: KillOptions, screen: Screen) -> int:
     """Run the scenario on a fresh chain; returns the exit code. Raises `DevnetError` when the task does not settle."""
     screen.say(f"scenario kill, seed {options.seed}: {', '.join(options.phases)}", style="bold")
-    await prepare(state, screen, fresh=True)
+    await prepare(state, screen, [CASTING], fresh=True)
     flock = Flock(state)
     attack = Attack(flock, screen, random.Random(options.seed), list(options.phases))
     async with running(flock, screen.say) as nursery:
@@ -160,7 +162,7 @@ async def run_attacked(flock: Flock, observer: Observer, attack: Attack) -> int:
     """Run a task to its end while daemons are killed in it; returns its number. Raises `DevnetError` when it hangs."""
     epochs = EPOCHS_FOR_ALL if len(attack.pending) > 1 else EPOCHS_FOR_ONE
     with observer.follow() as phases, trio.move_on_after(SETTLE_S):
-        created = await play.create_task(flock, epochs=epochs)
+        created = await play.create_task(flock, CASTING, epochs=epochs)
         assert created.task is not None, "a task that was created has a number"
         await join_attacked(flock, created, attack)
         async for _, event in phases_of(phases, created.task):
@@ -175,13 +177,13 @@ async def join_attacked(flock: Flock, created: Submitted, attack: Attack) -> Non
     assert created.task is not None, "a task that was created has a number"
     for actor in CAST:
         await play.wait_for_height(flock, actor.name, created.outcome.height or 0)
-    *early, last = (*TRAINERS, *VALIDATORS)
+    *early, last = CASTING.members
     async with trio.open_nursery() as nursery:
-        for actor in early:
-            nursery.start_soon(play.join_task, flock, actor, created)
+        for part in early:
+            nursery.start_soon(play.join_task, flock, CASTING, part, created)
     if "opening" in attack.pending:
         await attack.strike("opening", created.task, 0)
-    await play.join_task(flock, last, created)
+    await play.join_task(flock, CASTING, last, created)
 
 
 async def check_all(flock: Flock, task: int, attack: Attack) -> list[Check]:

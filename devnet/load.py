@@ -10,8 +10,8 @@ from pathlib import Path
 
 import trio
 
+from devnet.applications import DIGITS
 from devnet.bench.replicas import wait_for_height
-from devnet.cast import FAMILY, LAYERS, METRIC
 from devnet.daemon import Daemon
 from devnet.play import require_included
 from flocknode.keystore import load_public_keys
@@ -115,9 +115,9 @@ class Load:
                 "arena.create",
                 Submitted,
                 name="soak",
-                family=FAMILY,
-                model={"layers": LAYERS},
-                metric=METRIC,
+                family=DIGITS.family,
+                model=DIGITS.model,
+                metric=DIGITS.metric,
                 dataset_a=str(datasets[0]),
                 dataset_b=str(datasets[1]),
                 epochs=2,

@@ -1,9 +1,9 @@
-"""The task that the cast performs, as RPC calls: created by alice, joined by all others. The rest is the daemons'."""
+"""A task that the cast performs, as RPC calls: created by one, joined by all others. The rest is the daemons'."""
 
 import msgspec
 import trio
 
-from devnet.cast import CREATOR, ESCROW_FML, FAMILY, LAYERS, METRIC, TRAINERS, VALIDATORS, Actor
+from devnet.cast import ESCROW_FML, GOVERNANCE, Casting, Part
 from devnet.errors import DevnetError
 from devnet.flock import Flock
 from flocknode.errors import ConnectionLost, NotRunning
@@ -18,20 +18,23 @@ POLL_S = 0.1
 KEYS_S = 30.0
 
 
-async def create_task(flock: Flock, *, epochs: int) -> Submitted:
+async def create_task(flock: Flock, casting: Casting, *, epochs: int) -> Submitted:
     """Have the creator create a task, and return it once it is on the log. Raises `DevnetError`."""
-    tasks = (await flock.ask(CREATOR.name, "arena.list", TaskList)).tasks
+    application = casting.application
+    tasks = (await flock.ask_any("arena.list", TaskList)).tasks
     number = max((task.task for task in tasks), default=0) + 1
     created = await flock.ask(
-        CREATOR.name,
+        casting.creator,
         "arena.create",
         Submitted,
-        name="digits" if number == 1 else f"digits-{number}",
-        family=FAMILY,
-        model={"layers": LAYERS},
-        metric=METRIC,
-        dataset_a=str(flock.state.dataset("a").absolute()),
-        dataset_b=str(flock.state.dataset("b").absolute()),
+        name=application.name if number == 1 else f"{application.name}-{number}",
+        family=application.family,
+        model=application.model,
+        metric=application.metric,
+        metric_low_millionths=application.low,
+        metric_high_millionths=application.high,
+        dataset_a=str(flock.state.dataset(application.dataset, "a").absolute()),
+        dataset_b=str(flock.state.dataset(application.dataset, "b").absolute()),
         epochs=epochs,
         escrow_units=ESCROW_FML * UNITS_PER_FML,
     )
@@ -41,28 +44,35 @@ async def create_task(flock: Flock, *, epochs: int) -> Submitted:
     return created
 
 
-async def join_all(flock: Flock, created: Submitted) -> None:
+async def verify_task(flock: Flock, created: Submitted) -> None:
+    """Have the governance account verify the task. Raises `DevnetError`."""
+    await wait_for_height(flock, GOVERNANCE, created.outcome.height or 0)
+    verified = await flock.ask(GOVERNANCE, "arena.verify", Submitted, task=str(created.task))
+    require_included(verified.outcome, "verifying the task")
+
+
+async def join_all(flock: Flock, casting: Casting, created: Submitted) -> None:
     """Have all trainers and validators join."""
     async with trio.open_nursery() as nursery:
-        for actor in (*TRAINERS, *VALIDATORS):
-            nursery.start_soon(join_task, flock, actor, created)
+        for part in casting.members:
+            nursery.start_soon(join_task, flock, casting, part, created)
 
 
-async def join_task(flock: Flock, actor: Actor, created: Submitted) -> None:
+async def join_task(flock: Flock, casting: Casting, part: Part, created: Submitted) -> None:
     """Have one node join with its stake, a trainer with its private part of the data. Raises `DevnetError`."""
-    await wait_for_height(flock, actor.name, created.outcome.height or 0)
-    is_trainer = actor.training is not None
+    await wait_for_height(flock, part.name, created.outcome.height or 0)
+    rows = None if part.rows is None else flock.state.dataset(casting.application.dataset, part.rows)
     joined = await flock.ask(
-        actor.name,
+        part.name,
         "arena.join",
         Submitted,
         task=str(created.task),
-        role=actor.role,
-        stake_units=actor.stake_fml * UNITS_PER_FML,
-        dataset=str(flock.state.dataset(actor.name).absolute()) if is_trainer else None,
-        training=msgspec.to_builtins(actor.training) if is_trainer else None,
+        role=part.role,
+        stake_units=part.stake_fml * UNITS_PER_FML,
+        dataset=None if rows is None else str(rows.absolute()),
+        training=None if part.training is None else msgspec.to_builtins(part.training),
     )
-    require_included(joined.outcome, f"{actor.name}'s joining")
+    require_included(joined.outcome, f"{part.name}'s joining")
 
 
 async def wait_for_height(flock: Flock, name: str, height: int) -> NodeStatus:

@@ -14,8 +14,9 @@ from msgspec import Struct
 from devnet.cast import ACTORS
 from devnet.checks import Snapshot
 from devnet.flock import Flock
+from devnet.tables import parts_of
 from flocknode.rpc.arena_records import Epoch, Leaderboard, ScoreEntry, ScoreList, TaskList
-from flocknode.rpc.records import Supply
+from flocknode.rpc.chain_records import Supply
 
 
 class NodeReport(Struct):
@@ -52,17 +53,22 @@ class EpochReport(Struct):
     """One epoch; `scores` are what each validator revealed about each tag, null for one it could not score."""
 
     dataset: str
+    pot: int
+    emitted: int
+    creator_payout: int
     ranking: list[RankedReport]
     scores: dict[str, dict[str, int | None]]
     validator_payouts: dict[str, int]
 
 
 class PayoutReport(Struct):
-    """What an account got from a task in all."""
+    """What an account, or those who delegated to it, got from a task in all."""
 
     a: int
     b: int
     validating: int
+    creating: int
+    passed_on: int
 
 
 class TaskReport(Struct):
@@ -114,7 +120,7 @@ async def describe_task(flock: Flock, task: int) -> TaskReport:
     return TaskReport(
         id=task,
         epochs=[describe_epoch(epoch, scores.scores) for epoch in board.epochs],
-        payouts={one.account: PayoutReport(one.a_units, one.b_units, one.validating_units) for one in board.payouts},
+        payouts={one.account: PayoutReport(*parts_of(one)) for one in board.payouts},
     )
 
 
@@ -131,6 +137,9 @@ def describe_epoch(epoch: Epoch, scores: Sequence[ScoreEntry]) -> EpochReport:
             for one in epoch.ranking
         ],
         scores=revealed,
+        pot=epoch.pot_units,
+        emitted=epoch.emitted_units,
+        creator_payout=epoch.creator_units,
         validator_payouts={one.account: one.payout_units for one in epoch.validators},
     )
 

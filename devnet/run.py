@@ -1,7 +1,7 @@
 """`python -m devnet run`: from nothing to a paid task on seven daemons, told step by step."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -9,7 +9,8 @@ from pathlib import Path
 import trio
 
 from devnet import checks, gather, play
-from devnet.cast import CAST
+from devnet.applications import APPLICATIONS, ApplicationName
+from devnet.cast import CAST, Casting, cast_task
 from devnet.checks import Check
 from devnet.control import make_server
 from devnet.daemon import Daemon, compile_packages, describe_end, read_last_lines
@@ -34,8 +35,11 @@ SETTLE_S = 600.0
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What the person asked for: stop after the task, where report and picture go, forget the earlier chain."""
+    """What the person asked for: what the tasks are about, all at once; stop after them; where report and picture go;
+    forget the earlier chain.
+    """
 
+    tasks: tuple[ApplicationName, ...]
     once: bool
     json: Path | None
     svg: Path | None
@@ -44,28 +48,28 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class Settled:
-    """A task that is over: its number, what everybody owned before it, and when, in seconds since the start."""
+    """Tasks that are over: their numbers, what everybody owned before, and when, in seconds since the start."""
 
-    task: int
+    tasks: tuple[int, ...]
     before: Mapping[str, Account]
     first_block_s: float
     settled_s: float
 
 
-async def prepare(state: State, screen: Screen, *, fresh: bool) -> None:
+async def prepare(state: State, screen: Screen, castings: Sequence[Casting], *, fresh: bool) -> None:
     """Make the folder, or take up the one that is there. A folder that was never finished is begun again."""
     await trio.to_thread.run_sync(compile_packages)
+    applications = [casting.application for casting in castings]
+    names = " and ".join(dict.fromkeys(one.dataset for one in applications))
     if fresh or not state.exists:
         state.wipe()
-        screen.say(
-            f"Creating seven nodes in {state.path}; cutting scikit-learn's digits into private parts takes seconds"
-        )
+        screen.say(f"Creating seven nodes in {state.path}; cutting {names} into private parts takes seconds")
         state.create()
-        await split_data(state)
+        await split_data(state, applications)
         create_homes(state)
     else:
         screen.say(f"Resuming the chain in {state.path} (begin anew with --fresh)")
-        await split_data(state)
+        await split_data(state, applications)
         connect_homes(state)
 
 
@@ -74,7 +78,8 @@ async def run_devnet(state: State, options: RunOptions, screen: Screen, launch: 
     for target in (options.json, options.svg):
         if target is not None and not target.absolute().parent.is_dir():
             raise DevnetError(f"there is no folder for {target}")
-    await prepare(state, screen, fresh=options.fresh)
+    castings = [cast_task(APPLICATIONS[name], number) for number, name in enumerate(options.tasks)]
+    await prepare(state, screen, castings, fresh=options.fresh)
     flock = Flock(state)
     async with running(flock, screen.say) as nursery:
         picture = Picture()
@@ -83,12 +88,12 @@ async def run_devnet(state: State, options: RunOptions, screen: Screen, launch: 
         nursery.start_soon(observer.run)
         server = make_server(flock, tell=screen.say, stop=launch.scope.cancel)
         await nursery.start(server.run)
-        settled = await run_task(flock, observer, screen, nursery, is_only=options.once)
+        settled = await run_tasks(flock, observer, screen, nursery, castings, is_only=options.once)
         passed = await conclude(flock, screen, settled, options.json)
         if options.svg is not None:
             options.svg.write_text(picture.draw("One AI Arena task on seven daemons"), encoding="utf-8")
         if not options.once:
-            Story(flock, screen).tell_next(settled.task)
+            Story(flock, screen).tell_next(settled.tasks[-1])
             launch.code_if_stopped = 0 if passed else 1
             await trio.sleep_forever()
     return 0 if passed else 1
@@ -100,10 +105,16 @@ def show(screen: Screen, picture: Picture, told: Told) -> None:
     picture.take(told, screen.elapsed_s())
 
 
-async def run_task(
-    flock: Flock, observer: Observer, screen: Screen, nursery: trio.Nursery, *, is_only: bool
+async def run_tasks(
+    flock: Flock,
+    observer: Observer,
+    screen: Screen,
+    nursery: trio.Nursery,
+    castings: Sequence[Casting],
+    *,
+    is_only: bool,
 ) -> Settled:
-    """Start the daemons and run one task to its end. Raises `DevnetError` when it does not come to it."""
+    """Start the daemons and run the tasks to their end. Raises `DevnetError` when they do not come to it."""
     story = Story(flock, screen)
     screen.began_at = time.monotonic()
     screen.step("Seven daemons start")
@@ -117,31 +128,42 @@ async def run_task(
     before = await gather.get_accounts(flock)
     story.tell_cast(nodes, before)
     with observer.follow() as phases, trio.move_on_after(SETTLE_S):
-        screen.step("alice creates the task (white paper V.A)")
-        created = await play.create_task(flock, epochs=EPOCHS)
-        story.tell_created(created)
-        screen.step("Training nodes and validators stake and join (V.B); validators fetch the encrypted datasets")
-        await play.join_all(flock, created)
-        story.tell_joined()
-        assert created.task is not None, "a task that was created has a number"
-        async for teller, event in phases_of(phases, created.task):
+        tasks = [await begin_task(flock, screen, casting) for casting in castings]
+        story.is_one_of_several = len(tasks) > 1
+        async for teller, event in phases_of(phases, *tasks):
             await story.tell_phase(teller, event)
-        return Settled(created.task, before, first_block_s, screen.elapsed_s())
-    raise DevnetError(f"the task did not settle within {SETTLE_S:.0f} s")
+        return Settled(tuple(tasks), before, first_block_s, screen.elapsed_s())
+    raise DevnetError(f"the tasks did not settle within {SETTLE_S:.0f} s")
+
+
+async def begin_task(flock: Flock, screen: Screen, casting: Casting) -> int:
+    """Create a task, have everybody join it, and return its number."""
+    story = Story(flock, screen)
+    screen.step(f"{casting.creator} creates the task (white paper V.A)")
+    created = await play.create_task(flock, casting, epochs=EPOCHS)
+    story.tell_created(casting, created)
+    await play.verify_task(flock, created)
+    screen.step("Training nodes and validators stake and join (V.B); validators fetch the encrypted datasets")
+    await play.join_all(flock, casting, created)
+    story.tell_joined(casting)
+    assert created.task is not None, "a task that was created has a number"
+    return created.task
 
 
 async def conclude(flock: Flock, screen: Screen, settled: Settled, json: Path | None) -> bool:
     """Show the outcome, check it, write the report; returns whether everything holds."""
     story = Story(flock, screen)
-    screen.step("The payout: dataset B decided, everything is paid; alice publishes both keys (V.E, V.H)")
-    await play.wait_for_keys(flock, settled.task)
-    await story.tell_outcome(settled.task, settled.before, await gather.get_accounts(flock))
-    board = await flock.ask_any("arena.leaderboard", Leaderboard, task=str(settled.task))
+    screen.step("The payout: dataset B decided, everything is paid; the creator publishes both keys (V.E, V.H)")
+    for task in settled.tasks:
+        await play.wait_for_keys(flock, task)
+        await story.tell_outcome(task)
+    story.tell_balances(settled.before, await gather.get_accounts(flock))
+    boards = [await flock.ask_any("arena.leaderboard", Leaderboard, task=str(task)) for task in settled.tasks]
     snapshots, supplies = await gather.take_snapshots(flock), await gather.get_supplies(flock)
     found: list[Check] = [
         checks.check_agreement(snapshots, nodes=len(CAST)),
         checks.check_supply(supplies),
-        checks.check_settled(board),
+        *map(checks.check_settled, boards),
     ]
     story.tell_checks(found)
     screen.say(

@@ -2,7 +2,7 @@
 
 .devnet/alice/ ... .devnet/grace/    homes, as `flocknode init` makes them
 .devnet/genesis.json                 the chain's document; written last, so that it marks a finished folder
-.devnet/data/                        both evaluation datasets and the trainers' private parts
+.devnet/data/                        of each dataset both evaluation sets and the trainers' private parts
 .devnet/output/NAME.log              what each daemon printed
 .devnet/flocknode.lock, .sock        the launcher that runs, and the socket it takes orders on
 """
@@ -11,7 +11,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from devnet.cast import CAST, DATASET
+from devnet.cast import CAST
 from flocknode.home import Home
 from flocknode.keystore import load_public_keys
 
@@ -57,9 +57,9 @@ class State:
         """Return the file of what a node's daemon prints."""
         return self.path / "output" / f"{name}.log"
 
-    def dataset(self, part: str) -> Path:
-        """Return the file of one part of the data: `a`, `b`, or a trainer's name."""
-        return self.data / DATASET / f"{part}.safetensors"
+    def dataset(self, name: str, part: str) -> Path:
+        """Return the file of one part of a dataset: `a`, `b`, or `first` to `third` for the trainers."""
+        return self.data / name / f"{part}.safetensors"
 
     def create(self) -> None:
         """Create the folders that homes and files go into."""

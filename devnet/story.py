@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from devnet import tables
-from devnet.cast import BOND_FML, CAST, CREATOR, ESCROW_FML, FAMILY, LAYERS, METRIC, TRAINERS, VALIDATORS
+from devnet.cast import BOND_FML, CAST, CREATOR, ESCROW_FML, Casting
 from devnet.checks import Check
 from devnet.flock import Flock
 from devnet.screen import Screen
@@ -27,6 +27,7 @@ class Story:
         self._flock = flock
         self._screen = screen
         self._names: Mapping[str, str] = load_names(flock.state.control)
+        self.is_one_of_several = False
 
     # --- before the task ---------------------------------------------------------------------------------------------
 
@@ -45,20 +46,19 @@ class Story:
         for command in first_commands(self._flock):
             say(f"      {command}", style="bold")
 
-    def tell_created(self, created: Submitted) -> None:
+    def tell_created(self, casting: Casting, created: Submitted) -> None:
         """Show what the task asks for."""
-        layers = "-".join(map(str, LAYERS))
         self._screen.lines(
             [
-                f"task {created.task} in block {created.outcome.height}: {FAMILY} {layers} on digits, by {METRIC}",
-                f"{CREATOR.name} puts {ESCROW_FML} FML into escrow and names datasets A and B by the hashes of their"
+                f"task {created.task} in block {created.outcome.height}: {casting.application.describe()}",
+                f"{casting.creator} puts {ESCROW_FML} FML into escrow and names datasets A and B by the hashes of their"
                 " ciphertexts and keys",
             ]
         )
 
-    def tell_joined(self) -> None:
+    def tell_joined(self, casting: Casting) -> None:
         """Show the stakes."""
-        rows = [(actor.name, actor.role, str(actor.stake_fml)) for actor in (*TRAINERS, *VALIDATORS)]
+        rows = [(part.name, part.role, str(part.stake_fml)) for part in casting.members]
         self._screen.table(Table(("NODE", "ROLE", ">STAKE FML"), rows))
 
     # --- while it runs -----------------------------------------------------------------------------------------------
@@ -67,17 +67,20 @@ class Story:
         """Tell a phase of the task that just began or ended, with what can be seen at that moment."""
         match event.phase:
             case "claim":
-                self._screen.step(
-                    "The blind moment: every pseudonym has its scores, and nobody knows whose it is (V.E)"
+                self._step(
+                    event, "The blind moment: every pseudonym has its scores, and nobody knows whose it is (V.E)"
                 )
                 await self._tell_blind(teller, event)
             case "settled":
-                self._screen.step(f"Epoch {event.epoch + 1} settles: who claimed which, and what it earned (V.E, V.F)")
+                self._step(event, f"Epoch {event.epoch + 1} settles: who claimed which, and what it earned (V.E, V.F)")
                 await self._tell_claims(teller, event)
             case phase if phase in TITLES:
-                self._screen.step(
-                    TITLES[phase].format(epoch=event.epoch + 1, dataset=await self._dataset(teller, event))
-                )
+                dataset = await self._dataset(teller, event)
+                self._step(event, TITLES[phase].format(epoch=event.epoch + 1, dataset=dataset))
+
+    def _step(self, event: TaskEvent, title: str) -> None:
+        """Begin a step; of several tasks at once, it says of which."""
+        self._screen.step(f"Task {event.task} {event.name}: {title}" if self.is_one_of_several else title)
 
     async def _dataset(self, teller: str, event: TaskEvent) -> str:
         board = await self._board(event.task, first=teller)
@@ -104,17 +107,22 @@ class Story:
 
     # --- afterwards --------------------------------------------------------------------------------------------------
 
-    async def tell_outcome(self, task: int, before: Mapping[str, Account], after: Mapping[str, Account]) -> None:
-        """Show the final leaderboard, the payouts and what they did to the balances."""
+    async def tell_outcome(self, task: int) -> None:
+        """Show the final leaderboard of a task, and the payouts."""
         board = await self._board(task)
         say = self._screen.say
         say()
+        say(f"    Task {task} {board.name}", style="bold")
         say("    Leaderboard: ranks on A pay reward A each epoch, ranks on B decide reward B", style="bold")
         self._screen.table(tables.leaderboard_table(board, self._names))
         say()
         say("    Payouts", style="bold")
         self._screen.table(tables.payouts_table(board, self._names))
         say(f"    {tables.pots_sentence(board)}")
+
+    def tell_balances(self, before: Mapping[str, Account], after: Mapping[str, Account]) -> None:
+        """Show what it all did to the balances."""
+        say = self._screen.say
         say()
         say("    Balances (bonds included; transaction fees go to who proposes blocks)", style="bold")
         self._screen.table(tables.balances_table(before, after, self._names))

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from devnet.cast import CAST
 from devnet.state import State
 from flocknode.cli.text import Table, format_fml, short
-from flocknode.rpc.arena_records import Epoch, Leaderboard, Ranked, ScoreEntry
+from flocknode.rpc.arena_records import Epoch, Leaderboard, Payout, Ranked, ScoreEntry
 from flocknode.rpc.records import Account, NodeStatus
 from protocol.types import UNITS_PER_FML
 
@@ -86,18 +86,20 @@ def leaderboard_table(board: Leaderboard, names: Names) -> Table:
 
 
 def payouts_table(board: Leaderboard, names: Names) -> Table:
-    """Return who was paid what, as A + B + validating, with the sums."""
+    """Return who was paid what and for what, with the sums."""
     rows = []
     for paid in sorted(board.payouts, key=lambda paid: _seat(names.get(paid.account, ""))):
-        parts = (paid.a_units, paid.b_units, paid.validating_units)
+        parts = parts_of(paid)
         rows.append((short(paid.account, names), *map(money, parts), money(sum(parts))))
-    sums = [
-        sum(paid.a_units for paid in board.payouts),
-        sum(paid.b_units for paid in board.payouts),
-        sum(paid.validating_units for paid in board.payouts),
-    ]
+    sums = [sum(column) for column in zip(*map(parts_of, board.payouts), strict=True)]
     rows.append(("sum", *map(money, sums), money(sum(sums))))
-    return Table(("ACCOUNT", ">REWARD A", ">+ REWARD B", ">+ VALIDATING", ">= PAID FML"), rows)
+    columns = (">REWARD A", ">+ REWARD B", ">+ VALIDATING", ">+ CREATING", ">+ TO DELEGATORS", ">= PAID FML")
+    return Table(("ACCOUNT", *columns), rows)
+
+
+def parts_of(paid: Payout) -> tuple[int, ...]:
+    """Return what a task paid to an account, and to its delegators, by reason; in units."""
+    return (paid.a_units, paid.b_units, paid.validating_units, paid.creating_units, paid.passed_on_units)
 
 
 def balances_table(before: Mapping[str, Account], after: Mapping[str, Account], names: Names) -> Table:
@@ -124,7 +126,7 @@ def owned(account: Account) -> int:
 def pots_sentence(board: Leaderboard) -> str:
     """Return how the pots and what was paid from them compare."""
     pots = sum(epoch.pot_units for epoch in board.epochs)
-    paid = sum(one.a_units + one.b_units + one.validating_units for one in board.payouts)
+    paid = sum(sum(parts_of(one)) for one in board.payouts)
     listed = " + ".join(format_fml(epoch.pot_units) for epoch in board.epochs)
     if paid == pots:
         return f"pots {listed} = {format_fml(pots)} FML = what was paid, to the last unit"

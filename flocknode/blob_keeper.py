@@ -66,14 +66,18 @@ class BlobKeeper:
         Raises `QuotaExceeded` when there is no room even so, and `BlobUnavailable` when no peer delivers it.
         """
         if not self._store.has(blob):
-            left = await self._collect(self._quota_bytes - blob.length, other_than=blob)
-            if left + blob.length > self._quota_bytes:
-                raise QuotaExceeded(
-                    f"blob {blob} does not fit: what may not be removed takes up {left} of {self._quota_bytes} bytes",
-                    have=left,
-                    need=blob.length,
-                )
+            await self.make_room(blob)
         await self._source.fetch_blob(blob, on_progress=on_progress)
+
+    async def make_room(self, blob: BlobId) -> None:
+        """Remove what nobody needs until a blob fits; raises `QuotaExceeded` when it does not even so."""
+        left = await self._collect(self._quota_bytes - blob.length, other_than=blob)
+        if left + blob.length > self._quota_bytes:
+            raise QuotaExceeded(
+                f"blob {blob} does not fit: what may not be removed takes up {left} of {self._quota_bytes} bytes",
+                have=left,
+                need=blob.length,
+            )
 
     async def _collect(self, limit_bytes: int, *, other_than: BlobId | None = None) -> int:
         """Remove what may go until the rest takes up no more than a limit, and return how much that is."""

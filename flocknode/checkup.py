@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import re
+import resource
 import shutil
 import socket
 import stat
@@ -21,6 +22,7 @@ from flocknode.founding import load_document
 from flocknode.home import Home
 from flocknode.keystore import is_sealed, load_public_keys
 from flocknode.log_files import read_lines
+from flocknode.processes import WANTED_FILES
 from flocknode.rpc.call import call
 from flocknode.rpc.records import NodeStatus
 from protocol.errors import ProtocolError
@@ -57,7 +59,7 @@ class Checkup(Struct, frozen=True):
 
 def examine(home: Home) -> Checkup:
     """Look at everything. What needs a home is left out where there is none."""
-    checks = [check_python(), check_packages()]
+    checks = [check_python(), check_packages(), check_file_limit()]
     if not home.config_file.is_file():
         help_text = f"Create one with `flocknode init --home {home.path}`."
         return Checkup((*checks, Check("home", "failed", f"there is no node in {home.path}", help_text)))
@@ -105,6 +107,15 @@ def _find_wrong(requirement: str) -> str | None:
 
 def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", version.split("+")[0])[:3])
+
+
+def check_file_limit() -> Check:
+    """Look how many files a daemon may open here; it raises the soft limit by itself."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < WANTED_FILES:
+        help_text = f"Raise it to {WANTED_FILES}: `ulimit -Hn` in a shell, LimitNOFILE= in a service of systemd."
+        return Check("open files", "warning", f"at most {hard}", help_text)
+    return Check("open files", "ok", "no limit" if hard == resource.RLIM_INFINITY else f"at most {hard}")
 
 
 def check_permissions(home: Home) -> Check:

@@ -20,6 +20,10 @@ MAX_BOOTSTRAP = 64
 # Below this not even one small model and its datasets fit.
 MIN_QUOTA_BYTES = 16 * 1024**2
 QUOTA_BYTES = 50 * 1024**3
+# What a submission goes over when enough relays are there, and what it may make do with: with two of them, still none
+# sees both who sent it and what it is.
+MAX_HOPS = 3
+MIN_HOPS = 2
 
 NodeName = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Port = Annotated[int, Meta(ge=0, le=65_535)]
@@ -31,6 +35,7 @@ class NetworkConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
     port: Port
     bootstrap: Annotated[tuple[Multiaddress, ...], Meta(max_length=MAX_BOOTSTRAP)]
+    min_hops: Annotated[int, Meta(ge=1, le=MAX_HOPS)]
 
 
 class BlobsConfig(Struct, frozen=True, forbid_unknown_fields=True):
@@ -67,6 +72,9 @@ name = {name}
 port = {port}
 # Addresses of nodes to dial at the start, such as "/ip4/127.0.0.1/tcp/4001/p2p/12D3Koo...".
 bootstrap = {bootstrap}
+# A trainer's submissions leave through 3 relays, and never directly. With so many at least they may leave when no more
+# are there and half of the phase is over. 1 gives the sender away to that one relay; for small private networks.
+min_hops = {min_hops}
 
 [blobs]
 # How many bytes weights and datasets may take up. What running tasks need is never removed, the oldest of the rest is.
@@ -85,6 +93,7 @@ def format_config(config: Config) -> str:
         "name": config.name,
         "port": config.network.port,
         "bootstrap": config.network.bootstrap,
+        "min_hops": config.network.min_hops,
         "quota_bytes": config.blobs.quota_bytes,
         "level": config.log.level,
     }
@@ -109,7 +118,7 @@ def make_config(*, name: str, port: int, bootstrap: tuple[str, ...]) -> Config:
     plain = {
         "version": 1,
         "name": name,
-        "network": {"port": port, "bootstrap": bootstrap},
+        "network": {"port": port, "bootstrap": bootstrap, "min_hops": MIN_HOPS},
         "blobs": {"quota_bytes": QUOTA_BYTES},
         "log": {"level": "info"},
     }

@@ -10,7 +10,7 @@ from msgspec import Struct
 from flocknode.config import load_config, make_config, save_config
 from flocknode.errors import ConfigInvalid, FileUnusable, HomeExists, UsageError
 from flocknode.home import MAX_GENESIS_BYTES, Home
-from flocknode.keystore import create_keys, load_public_keys
+from flocknode.keystore import PublicKeys, create_keys, load_public_keys
 from flocknode.sealed_key import check_new_passphrase
 from protocol import plain
 from protocol.errors import InvalidGenesis, Malformed
@@ -80,12 +80,18 @@ def describe_home(home: Home) -> NewHome:
 
 
 def make_genesis(
-    homes: Sequence[Home], *, preset: str, name: str, balance_units: int, bond_units: int
+    homes: Sequence[Home],
+    *,
+    preset: str,
+    name: str,
+    balance_units: int,
+    bond_units: int,
+    governance: str | None = None,
 ) -> GenesisDocument:
     """Return the document of a chain whose accounts and first replicas are those of some homes.
 
-    Every account starts with the balance; with a bond above zero it is also a replica. Raises `UsageError` or
-    `InvalidGenesis`.
+    Every account starts with the balance; with a bond above zero it is also a replica. `governance` is the name of the
+    one that verifies tasks. Raises `UsageError` or `InvalidGenesis`.
     """
     if preset not in PRESETS:
         raise UsageError(f"there is no preset {preset!r}", help=f"Presets: {', '.join(PRESETS)}.")
@@ -106,9 +112,17 @@ def make_genesis(
         )
         if bond_units
         else (),
+        governance=None if governance is None else find_account(governance, names, keys),
     )
     check_genesis(document)
     return document
+
+
+def find_account(name: str, names: Sequence[str], keys: Sequence[PublicKeys]) -> bytes:
+    """Return the address of the home with this name; raises `UsageError`."""
+    if name not in names:
+        raise UsageError(f"none of the homes is called {name!r}", help=f"Homes: {', '.join(names)}.")
+    return keys[names.index(name)].account
 
 
 def load_document(path: Path) -> GenesisDocument:

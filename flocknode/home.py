@@ -61,6 +61,11 @@ class Home:
         return self.path / "blobs"
 
     @property
+    def outbox(self) -> Path:
+        """The folder of own submissions' blobs, which nobody else is served until they are claimed."""
+        return self.data / "outbox"
+
+    @property
     def peers_file(self) -> Path:
         """What is known of peers: addresses and refusals; a cache."""
         return self.data / "peers.json"

@@ -4,8 +4,7 @@ A frame is 4 bytes of length, big endian, then canonical MessagePack. `flocknode
 `flocknode.learning` the side that answers.
 """
 
-from collections.abc import Callable
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Literal, Protocol, cast, get_args
 
 from msgspec import Meta
 
@@ -25,8 +24,16 @@ Reason = Annotated[str, Meta(max_length=MAX_REASON_CHARACTERS)]
 Seed = Annotated[int, Meta(ge=0, le=2**32 - 1)]
 # Becomes a file's name, so it can hold no path.
 PartName = Annotated[str, Meta(pattern=r"\A[a-z0-9_-]{1,32}\Z")]
-DatasetName = Annotated[str, Meta(pattern=r"\A(digits|diabetes)\Z")]
-ProgressReport = Callable[[int, int], None]
+DatasetName = Literal["digits", "diabetes", "mnist", "text"]
+DATASETS: tuple[DatasetName, ...] = get_args(DatasetName)
+Optimizer = Literal["sgd", "adam"]
+
+
+class ProgressReport(Protocol):
+    """How the worker's process tells how far a job is."""
+
+    def __call__(self, done: int, total: int, loss_millionths: int | None = None, /) -> bool:
+        """Tell how much is done, and a training's newest loss. Returns whether another job waits for this one."""
 
 
 # --- jobs and their results ------------------------------------------------------------------------------------------
@@ -63,31 +70,47 @@ class DatasetSplit(Record, tag=11):
 
 
 class TrainSettings(Record):
-    """Plain gradient descent: passes over the data, step size, rows per step, and the seed of start and order."""
+    """Gradient descent: passes over the data, step size, rows per step, the seed of start and order, and the rule.
+
+    `sgd` steps along the gradient, `adam` divides each weight's step by the recent size of its gradients.
+    """
 
     passes: Annotated[int, Meta(ge=1, le=100_000)]
     learning_rate_millionths: Annotated[int, Meta(ge=1, le=10**9)]
     batch_size: Annotated[int, Meta(ge=1, le=2**24)]
     seed: Seed
+    optimizer: Optimizer
 
 
 class Train(Record, tag=2):
-    """Train a model on a dataset file and write its weights to `output`; starts from the weights `initial` if given."""
+    """Train a model on a dataset file and write its weights to `output`; starts from the weights `initial` if given.
+
+    With a `checkpoint` file it saves now and then where it is. The same job then goes on from there, after whatever
+    ended it, to the very weights that it would have come to at once; and it makes room for others while they wait.
+    """
 
     model: ModelSpec
     dataset: FilePath
     settings: TrainSettings
     output: FilePath
     initial: FilePath | None
+    checkpoint: FilePath | None
 
 
 class Trained(Record, tag=12):
-    """The result of `Train`, measured on the training data: accuracy on classes, R^2 on real values."""
+    """The result of `Train`, measured on the training data: accuracy on classes, R^2 on real values, else the loss."""
 
     rows: Count
     loss_millionths: MetricValue
     metric: Name
     metric_millionths: MetricValue
+
+
+class Paused(Record, tag=15):
+    """A training gave way to another job; asking for it again goes on with its checkpoint."""
+
+    done: Count
+    total: Count
 
 
 class Canonicalise(Record, tag=4):
@@ -115,14 +138,17 @@ class Evaluate(Record, tag=3):
     """Judge submissions on a dataset file, in the order in which they were submitted.
 
     Two models whose outputs differ by less than `near_duplicate_millionths` on average count as one; 0 leaves only
-    exact copies.
+    exact copies. `earlier` are models that were opened before all of these: what resembles one of them is its copy
+    unless its score is better by `min_improvement_millionths`, but they get no verdict of their own.
     """
 
     model: ModelSpec
     metric: MetricSpec
     dataset: FilePath
     submissions: Annotated[tuple[Submitted, ...], Meta(max_length=MAX_SUBMISSIONS)]
+    earlier: Annotated[tuple[Submitted, ...], Meta(max_length=MAX_SUBMISSIONS)]
     near_duplicate_millionths: Score
+    min_improvement_millionths: Score
 
 
 class Assessment(Record):
@@ -139,7 +165,7 @@ class Evaluated(Record, tag=13):
 
 
 Job = SplitDataset | Train | Evaluate | Canonicalise
-Result = DatasetSplit | Trained | Evaluated | Canonicalised
+Result = DatasetSplit | Trained | Paused | Evaluated | Canonicalised
 
 
 # --- frames ----------------------------------------------------------------------------------------------------------
@@ -150,10 +176,11 @@ class Hello(Record, tag=21):
 
 
 class Progress(Record, tag=22):
-    """How far a job is; what is counted depends on the job: parts, passes, submissions."""
+    """How far a job is; what is counted depends on the job: parts, steps, submissions. A training tells its loss."""
 
     done: Count
     total: Count
+    loss_millionths: MetricValue | None
 
 
 class Failed(Record, tag=23):
@@ -162,10 +189,14 @@ class Failed(Record, tag=23):
     reason: Reason
 
 
+class GiveWay(Record, tag=31):
+    """To the child: another job waits, so a training with a checkpoint should pause. Means nothing to other jobs."""
+
+
 FromWorker = Hello | Progress | Failed | Result
 
 
-def encode_frame(message: Job | FromWorker) -> bytes:
+def encode_frame(message: Job | GiveWay | FromWorker) -> bytes:
     """Return a message as a frame; asserts that it is not too long."""
     body = encode(message)
     assert len(body) <= MAX_FRAME_BYTES, f"a frame of {len(body)} bytes"
@@ -179,10 +210,10 @@ def frame_length(header: bytes) -> int:
     return length
 
 
-def decode_job(body: bytes) -> Job:
-    """Return the job in a frame's body; raise `Malformed` for one that leaves its bounds."""
-    job: Job = decode(body, cast(Any, Job), max_bytes=MAX_FRAME_BYTES)
-    return job
+def decode_request(body: bytes) -> Job | GiveWay:
+    """Return what the parent says in a frame's body; raise `Malformed` for a job that leaves its bounds."""
+    request: Job | GiveWay = decode(body, cast(Any, Job | GiveWay), max_bytes=MAX_FRAME_BYTES)
+    return request
 
 
 def decode_answer(body: bytes) -> FromWorker:

@@ -5,9 +5,10 @@ database, the sockets. The parts know each other only through what they are give
 """
 
 import os
+import random
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -33,7 +34,10 @@ from flocknode.participants.diary import Diary
 from flocknode.participants.kit import Kit
 from flocknode.participants.performer import Performer
 from flocknode.participants.sender import Sender
-from flocknode.processes import share_one_heap
+from flocknode.processes import raise_file_limit, share_one_heap
+from flocknode.relay.courier import Courier
+from flocknode.relay.last_hop import Publisher
+from flocknode.relay.mix import Mix
 from flocknode.replica import Replica, ReplicaKeys
 from flocknode.replica.journal import Forgotten
 from flocknode.rounds import Rounds
@@ -42,6 +46,7 @@ from flocknode.rpc.server import RpcServer
 from flocknode.surroundings import ChainSurroundings
 from flocknode.systemd import Notifier
 from flocknode.telling import follow_catch_up, remember_events, tell_peer, tell_step
+from flocknode.trainings import Trainings
 from flocknode.verification.service import LogVerifier
 from flocknode.work import Works
 from flocknode.worker import Worker
@@ -71,6 +76,7 @@ class Node:
     outgoing: Outgoing
     replica: Replica
     kit: Kit
+    mix: Mix
     performer: Performer
     rounds: Rounds
     keeper: BlobKeeper
@@ -101,6 +107,7 @@ async def run(home: Home, passphrase: str | None = None, console_form: logs.Cons
     The passphrase opens the account's key; without one, a key that needs one stays locked. Raises `WrongPassphrase`.
     """
     share_one_heap()
+    raise_file_limit()
     config = load_config(home)
     load_document(home.genesis_file)
     # The lock comes first: a second daemon must not touch the first one's log file.
@@ -151,8 +158,8 @@ def build_node(
     home: Home, config: Config, hub: EventHub, output: LogOutput, chain: Chain, database: Database, wal: WriteAheadLog
 ) -> Node:
     """Join the parts; nothing runs yet."""
-    names = {account.address: account.name for account in chain.document.accounts}
     account, blobs, mempool = AccountKey(home), BlobStore(home.blobs), Mempool(chain.state)
+    diary, outgoing = Diary(Notes(database)), Outgoing(lambda gathered: tell_transactions(network, gathered))
     inbox = Inbox(mempool, wall_clock_ms, lambda peer, change: tell_peer(hub, peer, change, len(network.peers)))
     keys = ReplicaKeys(load_consensus_seed(home), load_vrf_secret(home))
     surroundings = ChainSurroundings(
@@ -166,21 +173,23 @@ def build_node(
         pinned=surroundings.known_blobs,
         wall_clock=wall_clock_ms,
     )
-    replica = make_replica(chain, network, mempool, wal, keys, hub, names)
+    replica = make_replica(chain, network, mempool, wal, keys, hub)
     remember_events(hub, chain, output)
     inbox.attach(replica, network.send)
-    outgoing = Outgoing(lambda gathered: network.publish(Topic.TRANSACTIONS, encode_transactions(gathered)))
     sender = make_sender(account, chain, mempool, outgoing, replica)
     rounds = Rounds(chain, hub=hub, address=sender.address)
     kit = Kit(
         chain=chain,
         account=account,
         sender=sender,
-        diary=Diary(Notes(database)),
+        diary=diary,
         blobs=blobs,
+        outbox=BlobStore(home.outbox),
+        courier=make_courier(account, chain, mempool, diary, network, config),
         source=keeper,
         worker=Worker(home.data / "scratch"),
         works=Works(hub),
+        trainings=Trainings(),
         scratch=home.data / "scratch",
         randomness=os.urandom,
         report=rounds.report,
@@ -195,6 +204,7 @@ def build_node(
         outgoing=outgoing,
         replica=replica,
         kit=kit,
+        mix=make_mix(home, kit, mempool, network, keeper),
         performer=Performer(kit, replica.wait_for_height),
         rounds=rounds,
         keeper=keeper,
@@ -233,9 +243,9 @@ def make_replica(
     wal: WriteAheadLog,
     keys: ReplicaKeys,
     hub: EventHub,
-    names: Mapping[bytes, str],
 ) -> Replica:
-    """Return this node's part in the consensus; `names` are those of accounts, for people."""
+    """Return this node's part in the consensus."""
+    names = {account.address: account.name for account in chain.document.accounts}
     replica = Replica(
         chain=chain,
         network=network,
@@ -265,6 +275,44 @@ def make_sender(account: AccountKey, chain: Chain, mempool: Mempool, outgoing: O
     )
 
 
+def tell_transactions(network: Network, gathered: tuple[bytes, ...]) -> None:
+    """Broadcast some transactions."""
+    network.publish(Topic.TRANSACTIONS, encode_transactions(gathered))
+
+
+def make_courier(
+    account: AccountKey, chain: Chain, mempool: Mempool, diary: Diary, network: Network, config: Config
+) -> Courier:
+    """Return the way of this account's submissions."""
+    return Courier(
+        chain=chain,
+        mempool=mempool,
+        address=account.address,
+        diary=diary,
+        network=network,
+        wall_clock=wall_clock_ms,
+        randomness=os.urandom,
+        min_hops=config.network.min_hops,
+    )
+
+
+def make_mix(home: Home, kit: Kit, mempool: Mempool, network: Network, keeper: BlobKeeper) -> Mix:
+    """Return this node as a relay of others' submissions."""
+    publisher = Publisher(
+        chain=kit.chain, mempool=mempool, blobs=kit.blobs, broadcast=kit.sender.submit, make_room=keeper.make_room
+    )
+    mix = Mix(
+        seed=load_peer_seed(home),
+        forward=network.pass_on,
+        last_hop=publisher,
+        wall_clock=wall_clock_ms,
+        rng=random.SystemRandom(),
+        scratch=str(home.data),
+    )
+    network.attach_relay(mix)
+    return mix
+
+
 def wall_clock_ms() -> int:
     """Return the time of day, in milliseconds since the Unix epoch."""
     return time.time_ns() // 10**6
@@ -286,6 +334,7 @@ async def run_parts(node: Node) -> None:
         first_height = node.chain.head.height + 1
         await nursery.start(node.replica.run)
         nursery.start_soon(node.outgoing.run)
+        nursery.start_soon(node.mix.run)
         nursery.start_soon(follow_blocks, node, first_height)
         nursery.start_soon(follow_catch_up, node.chain, node.replica, node.kit.works)
         nursery.start_soon(warm_worker, node)

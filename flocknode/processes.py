@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import BinaryIO
 PR_SET_PDEATHSIG = 1
 # glibc's malloc.h.
 M_ARENA_MAX = -8
+# Tables of LevelDB (1,000), connections of peers (128) and of RPC clients (64), each twice, and blobs that are served.
+WANTED_FILES = 4096
 
 
 def die_with(parent: int) -> None:
@@ -31,6 +34,16 @@ def share_one_heap() -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(M_ARENA_MAX, 1)
+
+
+def raise_file_limit() -> int:
+    """Let this process open as many files as it may need, as far as the system allows; return how many those are."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = WANTED_FILES if hard == resource.RLIM_INFINITY else min(WANTED_FILES, hard)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return wanted
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return wanted
 
 
 def take_over_pipes() -> tuple[BinaryIO, BinaryIO]:

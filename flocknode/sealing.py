@@ -1,8 +1,6 @@
 """Datasets and weights under a key: a file in clear becomes an encrypted blob and back, piece by piece.
 
-Each piece of the blob, 64 KiB as in its Merkle tree, is one secret box (XSalsa20-Poly1305) of 65,520 bytes in clear
-whose nonce is the piece's index. So a single piece, shown with its Merkle path and the released key, proves that it
-does not authenticate (arena.md "Datasets"). The order and number of the pieces are what the blob's root says.
+What a piece is, `protocol.sealed_pieces` says; here are files and streams of them.
 """
 
 import io
@@ -12,19 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from nacl import utils
-from nacl.exceptions import CryptoError
-from nacl.secret import SecretBox
 
 from protocol.blobs import PIECE_BYTES
-from protocol.errors import InvalidProof
+from protocol.sealed_pieces import CLEAR_BYTES, KEY_BYTES, open_piece, seal_piece
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer as Buffer
 
-KEY_BYTES = SecretBox.KEY_SIZE
 # Progress is told every so many pieces, which is 4 MiB.
 REPORTED_PIECES = 64
-CLEAR_BYTES = PIECE_BYTES - SecretBox.MACBYTES
 
 
 # Called with the bytes that are done.
@@ -34,20 +28,6 @@ Report = Callable[[int], object]
 def make_key() -> bytes:
     """Return a fresh key. One key encrypts one file only: nonces repeat from file to file."""
     return utils.random(KEY_BYTES)
-
-
-def seal_piece(key: bytes, index: int, clear: bytes) -> bytes:
-    """Return a piece of an encrypted blob: at most 65,520 bytes in clear become 16 more."""
-    assert len(clear) <= CLEAR_BYTES, f"a piece holds {CLEAR_BYTES} bytes, not {len(clear)}"
-    return SecretBox(key).encrypt(clear, _nonce(index)).ciphertext
-
-
-def open_piece(key: bytes, index: int, sealed: bytes) -> bytes:
-    """Return a piece in clear; raise `InvalidProof` if it does not authenticate under the key at this index."""
-    try:
-        return SecretBox(key).decrypt(sealed, _nonce(index))
-    except (CryptoError, ValueError) as error:
-        raise InvalidProof(f"piece {index} does not authenticate under the key", piece=index) from error
 
 
 class SealedStream(io.RawIOBase):
@@ -102,7 +82,3 @@ def open_file(source: Path, target: Path, key: bytes, report: Report = lambda do
         os.replace(partial, target)
     finally:
         partial.unlink(missing_ok=True)
-
-
-def _nonce(index: int) -> bytes:
-    return index.to_bytes(SecretBox.NONCE_SIZE, "big")

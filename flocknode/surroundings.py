@@ -8,7 +8,8 @@ from flocknode.chain import Chain
 from flocknode.network import Surroundings
 from protocol.blobs import BlobId
 from protocol.crypto import public_key
-from protocol.rules.arena.records import Phase, get_epoch, scan_active_tasks, scan_submissions
+from protocol.rules.arena.copies import get_gallery
+from protocol.rules.arena.records import Phase, get_epoch, get_submission, scan_active_tasks, scan_submissions
 from protocol.rules.duties import has_seat
 from protocol.state import StateView
 
@@ -70,6 +71,10 @@ def scan_task_blobs(view: StateView, account: bytes) -> TaskBlobs:
         named.update(dataset.blob for dataset in (task.spec.dataset_a, task.spec.dataset_b))
         if task.phase is Phase.OPENING:
             continue
+        for origin in (original.origin for original in get_gallery(view, task.id)):
+            submission = get_submission(view, task.id, origin.epoch, origin.tag)
+            assert submission is not None, "a model of the gallery was entered"
+            named.add(submission.blob)
         for epoch in range(max(0, task.epoch - EPOCHS_NEEDED + 1), task.epoch + 1):
             blobs = {submission.blob for _, submission in scan_submissions(view, task.id, epoch)}
             named |= blobs

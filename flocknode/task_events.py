@@ -11,9 +11,7 @@ from flocknode.rpc.history import PAGE_EVENTS, Page
 from flocknode.rpc.records import Event, TaskEvent
 from protocol.crypto import integer_bytes
 from protocol.rules.arena.records import (
-    RESULTS,
     TASKS,
-    EpochResult,
     Phase,
     Task,
     get_epoch,
@@ -22,6 +20,7 @@ from protocol.rules.arena.records import (
     scan_sheets,
     scan_submissions,
 )
+from protocol.rules.arena.results import RESULTS, EpochResult
 from protocol.state import Overlay, StateView
 from protocol.transactions import Role
 from protocol.types import UNITS_PER_FML
@@ -76,8 +75,13 @@ def describe_phase(view: StateView, task: Task, name: Namer) -> str:
             tags = ", ".join(tag.hex()[:TAG_DIGITS] for tag, _ in scan_submissions(view, task.id, task.epoch))
             return f"entering closed; pseudonyms {tags or 'none'}; the beacon draws validators"
         case Phase.SCORE:
-            drawn = ", ".join(name(juror.address) for juror in get_epoch(view, task.id, task.epoch).drawn)
+            drawn = ", ".join(name(juror.address) for juror in get_epoch(view, task.id, task.epoch).panel())
             return f"{len(scan_opened(view, task.id, task.epoch))} models opened; {drawn} evaluate blindly"
+        case Phase.ANSWER:
+            accusers = ", ".join(name(address) for address in get_epoch(view, task.id, task.epoch).complaints)
+            return f"{accusers} cannot open dataset A; {name(task.creator)} must publish its key"
+        case Phase.REDRAW:
+            return "too few revealed their scores; the beacon draws other validators"
         case Phase.REVEAL:
             return f"{len(scan_sheets(view, task.id, task.epoch))} validators committed to their scores"
         case Phase.CLAIM:
@@ -85,7 +89,9 @@ def describe_phase(view: StateView, task: Task, name: Namer) -> str:
         case Phase.FINISHED:
             return "everything is paid, stakes are released"
         case Phase.EXPIRED:
-            return "too few members came: everything is returned"
+            return "too few members came, or nobody verified it: everything is returned"
+        case Phase.CANCELLED:
+            return f"{name(task.creator)} called it off: everything is returned"
 
 
 def describe_settled(view: StateView, task: Task, epoch: int, name: Namer) -> str:

@@ -4,9 +4,10 @@ Training, evaluation, blob transfers and catching up report here; each report be
 """
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 import trio
 
@@ -17,8 +18,12 @@ from flocknode.rpc.records import WorkEvent, WorkKind, WorkState
 MIN_INTERVAL_S = 0.2
 MILLION = 10**6
 
-# Called with how much is done, and how much there is in all.
-Advance = Callable[[int, int], None]
+
+class Advance(Protocol):
+    """Hears how far a piece of work is."""
+
+    def __call__(self, done: int, total: int, note: str = "", /) -> None:
+        """Tell how much is done, how much there is in all, and what else there is to say, in a few words."""
 
 
 @dataclass
@@ -33,6 +38,7 @@ class Item:
     began: int | None = None
     done: int = 0
     total: int = 0
+    note: str = ""
     told_at: float = float("-inf")
 
     def describe(self, state: WorkState, now: float) -> WorkEvent:
@@ -51,6 +57,7 @@ class Item:
             elapsed_ms=elapsed_ms,
             rate_millionths=gained * MILLION * 1000 // elapsed_ms,
             left_ms=left * elapsed_ms // gained if gained else None,
+            note=self.note,
         )
 
 
@@ -74,10 +81,10 @@ class Works:
         self._running[item.number] = item
         state: WorkState = "failed"
 
-        def advance(done: int, total: int) -> None:
+        def advance(done: int, total: int, note: str = "", /) -> None:
             if item.began is None:
                 item.began = done
-            item.done, item.total = done, total
+            item.done, item.total, item.note = done, total, note
             now = trio.current_time()
             if now - item.told_at >= MIN_INTERVAL_S:
                 item.told_at = now

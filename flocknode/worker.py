@@ -2,6 +2,8 @@
 
 One warm child, `python -m flocknode.learning`, spoken to over pipes. A job is cancelled by killing the child, since a
 cancelled write leaves half a frame; a child that dies fails its job with the reason, and the next job starts another.
+Jobs take turns in the order in which they came. A training that can be resumed gives way after a slice of time and goes
+to the end of the line, so that hours of training for one task do not keep a validator from the scores of another.
 """
 
 import os
@@ -23,8 +25,10 @@ from flocknode.jobs import (
     Evaluated,
     Failed,
     FromWorker,
+    GiveWay,
     Hello,
     Job,
+    Paused,
     Progress,
     Result,
     SplitDataset,
@@ -38,6 +42,8 @@ from flocknode.jobs import (
 from flocknode.processes import search_path
 
 MAX_WAITING_JOBS = 16
+# How long a training runs before it gives way to a job that waits.
+SLICE_S = 2.0
 HELLO_TIMEOUT_S = 30
 DEATH_TIMEOUT_S = 1
 MAX_LOG_BYTES = 1024 * 1024
@@ -79,7 +85,7 @@ class _Child:
         self.process.stdin.close()
         self.process.stdout.close()
 
-    async def send(self, job: Job) -> None:
+    async def send(self, job: Job | GiveWay) -> None:
         try:
             await self.requests.send_all(encode_frame(job))
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
@@ -131,6 +137,11 @@ class Worker:
         self._is_stopped = False
 
     @property
+    def memory_bytes(self) -> int:
+        """The memory that a job may write."""
+        return self._memory_bytes
+
+    @property
     def pid(self) -> int | None:
         """The child's process id while there is one."""
         return self._child.process.pid if self._child else None
@@ -164,8 +175,12 @@ class Worker:
             raise JobFailed(f"{MAX_WAITING_JOBS} jobs are waiting already")
         self._waiting += 1
         try:
-            async with self._turn:
-                return await self._perform(job, on_progress or (lambda progress: None))
+            result: Result | None = None
+            while result is None or isinstance(result, Paused):
+                # The lock serves those who wait in their order: after a pause, everybody else comes first.
+                async with self._turn:
+                    result = await self._perform(job, on_progress or (lambda progress: None))
+            return result
         finally:
             self._waiting -= 1
 
@@ -178,10 +193,14 @@ class Worker:
         child = await self._get_child()
         self._shorten_log()
         answer: FromWorker | None = None
+        slice_end: float | None = trio.current_time() + SLICE_S
         try:
             await child.send(job)
             while isinstance(answer := await child.receive(), Progress):
                 on_progress(answer)
+                if slice_end is not None and self._waiting > 1 and trio.current_time() >= slice_end:
+                    await child.send(GiveWay())
+                    slice_end = None
         except _ChildDied as error:
             raise JobFailed(await self._describe_death(child)) from error
         finally:

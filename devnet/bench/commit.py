@@ -9,8 +9,9 @@ from devnet.bench.figures import Figure, Report, percentile
 from devnet.bench.replicas import running_replicas
 from devnet.daemon import Daemon
 from flocknode.keystore import load_account_seed, load_public_keys
+from flocknode.rpc.chain_records import ChainParams
 from flocknode.rpc.client import RpcClient, open_client
-from flocknode.rpc.records import Account, ChainHead, ChainParams, Outcome
+from flocknode.rpc.records import Account, ChainHead, Outcome
 from protocol.codec import encode
 from protocol.transactions import Transfer, open_transaction, sign_transaction
 

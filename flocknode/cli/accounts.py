@@ -33,18 +33,22 @@ def show_account(who: str | None = None, /, *, options: Common) -> None:
     address = None if who is None else resolve_account(options.home, who)
     names = load_names(options.home)
 
-    def render(found: Account) -> str:
-        return format_fields(
+    def render(found: Account) -> str | list[str | Table]:
+        fields = format_fields(
             [
                 *([("name", names[found.address])] if found.address in names else []),
                 ("address", found.address),
                 ("balance", f"{format_fml(found.balance_units)} FML"),
                 ("bonded as replica", f"{format_fml(found.bonded_units)} FML"),
                 ("staked in tasks", f"{format_fml(found.staked_units)} FML"),
+                ("delegated", f"{format_fml(found.delegated_units)} FML"),
                 ("unbonding", f"{format_fml(found.unbonding_units)} FML"),
                 ("next nonce", str(found.nonce)),
+                *([("record", "was paid for training or validating")] if found.has_record else []),
+                *([("standing", "recognised by governance")] if found.is_recognised else []),
             ]
         )
+        return [fields, "", _tabulate_delegations(found, names)] if found.delegations else fields
 
     show(options, call(options.home, "account.show", Account, address=address), render)
 
@@ -81,6 +85,21 @@ def list_accounts(*, after: str | None = None, limit: int = 100, options: Common
     show(options, found, render)
     if found.next is not None:
         note(options, f"There are more: flocknode account list --after {found.accounts[-1].address}")
+
+
+@account.command
+def recognise(who: str, /, *, no_wait: NoWait = False, options: Common) -> Exit:
+    """Let an account create tasks without a stake: only the governance account can; `flocknode chain params` names it.
+
+    Parameters
+    ----------
+    who
+        Name or address of the account.
+    no_wait
+        Return as soon as the transaction is in the mempool.
+    """
+    address = resolve_account(options.home, who)
+    return show_outcome(options, call(options.home, "account.recognise", Outcome, address=address, wait=not no_wait))
 
 
 @tx.command
@@ -190,6 +209,23 @@ def show_outcome(options: Options, outcome: Outcome) -> Exit:
 
     show(options, outcome, render)
     return Exit.OK if outcome.status in ("included", "pending") else Exit.REFUSED
+
+
+def _tabulate_delegations(found: Account, names: dict[str, str]) -> Table:
+    rows = [
+        (
+            str(one.task),
+            one.name,
+            short(one.operator, names),
+            str(one.shares),
+            format_fml(one.worth_units),
+            str(one.leaving_shares),
+            format_fml(one.waiting_units),
+        )
+        for one in found.delegations
+    ]
+    headings = (">TASK", "NAME", "OPERATOR", ">SHARES", ">WORTH FML", ">LEAVING SHARES", ">WAITING FML")
+    return Table(headings, rows, "delegations")
 
 
 def _format_field(name: str, value: object, names: dict[str, str]) -> str:

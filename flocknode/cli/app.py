@@ -46,6 +46,7 @@ COMMANDS = (
     (CHAIN, "supply", "Where all FML is.", "chain:supply"),
     (CHAIN, "log", "Check the signed log again from genesis.", "log:log"),
     (WORK, "arena", "AI Arena: tasks, submissions, scores, payouts.", "arena:arena"),
+    (WORK, "explain", None, "explain:explain"),
     (WORK, "data", "Datasets.", "tools:data"),
     (KEYS, "keys", "The keys of a home: show, passphrase, backup, unlock, lock.", "keys:keys"),
     (TOOLS, "attach", None, "attach:attach"),

@@ -2,17 +2,22 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import msgspec
 from cyclopts import App, Parameter
 
 from flocknode.cli import arena_text
-from flocknode.cli.accounts import NoWait, show_outcome
+from flocknode.cli.accounts import NoWait
+from flocknode.cli.arena_audit import audit
+from flocknode.cli.arena_delegation import delegate, reward_share, undelegate
+from flocknode.cli.arena_funding import bounty, cancel, verify
+from flocknode.cli.arena_options import NOTHING_DECLARED, USUAL_NEEDS, USUAL_PLAN, Declared, Needs, Plan
+from flocknode.cli.arena_proofs import complain, prove_piece, prove_verdict, publish_key
+from flocknode.cli.arena_sending import send_about_task
+from flocknode.cli.arena_training import training
 from flocknode.cli.datasets import require_dataset
-from flocknode.cli.options import Common, Options
-from flocknode.cli.output import note, show
-from flocknode.cli.progress import call_long
+from flocknode.cli.options import Common
+from flocknode.cli.output import show
 from flocknode.cli.text import FIRST_EPOCH, parse_fml, parse_millionths
 from flocknode.errors import Exit, FileUnusable, UsageError
 from flocknode.home import load_names
@@ -20,15 +25,19 @@ from flocknode.rpc.arena_records import (
     Leaderboard,
     ScoreList,
     SubmissionList,
-    Submitted,
     Task,
     TaskList,
     TaskState,
-    Training,
 )
 from flocknode.rpc.call import call
 
 arena = App(name="arena")
+_ELSEWHERE = (
+    *(audit, delegate, undelegate, reward_share, bounty, cancel, verify, training),
+    *(complain, publish_key, prove_piece, prove_verdict),
+)
+for _command in _ELSEWHERE:
+    arena.command(_command)
 
 
 @arena.command
@@ -38,13 +47,16 @@ def create(
     *,
     family: str,
     set: Annotated[list[str], Parameter(name="--set", negative="")],
-    metric: Literal["accuracy", "mse", "r2"],
+    metric: Literal["accuracy", "loss", "mse", "r2"],
     data_a: Path,
     data_b: Path,
     epochs: int = 2,
     escrow: str,
     low: str = "0",
     high: str = "1",
+    stake: str | None = None,
+    option: Annotated[list[str] | None, Parameter(name="--option", negative="")] = None,
+    needs: Needs = USUAL_NEEDS,
     no_wait: NoWait = False,
     options: Common,
 ) -> Exit:
@@ -55,11 +67,11 @@ def create(
     name
         What the task is called, for people.
     family
-        Model family: linear or mlp.
+        Model family: linear, mlp, cnn or gpt.
     set
         A setting of the model, such as layers=64,32,10; may be given several times.
     metric
-        What validators measure.
+        What validators measure; of loss (cross-entropy) and mse less is better.
     data_a
         Evaluation dataset of every epoch but the last (made by `flocknode data split`).
     data_b
@@ -67,29 +79,25 @@ def create(
     epochs
         How many epochs the task has, at least 2.
     escrow
-        FML that the task pays in all.
+        FML that the task pays in all; with 0 it opens once the governance account verifies it.
     low
         Value of the metric that becomes the worst score.
     high
         Value of the metric that becomes the best score.
+    stake
+        FML to stake; the minimum if not given. Who was paid in a task before, or is recognised, may stake 0.
+    option
+        A parameter of its own, such as aggregation=median; may be given several times. Needs an escrow.
     no_wait
         Return as soon as the transaction is in the mempool.
     """
-    return _send(
-        options,
-        "arena.create",
-        name=name,
-        family=family,
-        model=_parse_settings(set),
-        metric=metric,
-        metric_low_millionths=parse_millionths(low),
-        metric_high_millionths=parse_millionths(high),
-        dataset_a=require_dataset(data_a),
-        dataset_b=require_dataset(data_b),
-        epochs=epochs,
-        escrow_units=parse_fml(escrow),
-        wait=not no_wait,
-    )
+    asked = {"name": name, "family": family, "model": _parse_settings(set), "metric": metric, "epochs": epochs}
+    bounds = {"metric_low_millionths": parse_millionths(low), "metric_high_millionths": parse_millionths(high)}
+    datasets = {"dataset_a": require_dataset(data_a), "dataset_b": require_dataset(data_b)}
+    money = {"escrow_units": parse_fml(escrow), "stake_units": None if stake is None else parse_fml(stake)}
+    more = {**needs.to_params(), "settings": _parse_options(option or []), "wait": not no_wait}
+    params = {**asked, **bounds, **datasets, **money, **more}
+    return send_about_task(options, "arena.create", **params)
 
 
 @arena.command
@@ -100,10 +108,8 @@ def join(
     role: Literal["trainer", "validator"],
     stake: str,
     data: Path | None = None,
-    passes: int = 20,
-    learning_rate: str = "0.01",
-    batch_size: int = 32,
-    seed: int = 0,
+    plan: Plan = USUAL_PLAN,
+    declared: Declared = NOTHING_DECLARED,
     no_wait: NoWait = False,
     options: Common,
 ) -> Exit:
@@ -119,30 +125,19 @@ def join(
         FML to stake.
     data
         A trainer's own training data.
-    passes
-        How often a trainer goes over its data in an epoch.
-    learning_rate
-        A trainer's step size.
-    batch_size
-        Examples in one step.
-    seed
-        Seed of the trainer's randomness.
     no_wait
         Return as soon as the transaction is in the mempool.
     """
     if role == "trainer" and data is None:
         raise UsageError("a trainer needs its training data: --data FILE")
-    training = Training(
-        passes=passes, learning_rate_millionths=parse_millionths(learning_rate), batch_size=batch_size, seed=seed
-    )
-    return _send(
+    return send_about_task(
         options,
         "arena.join",
         task=task,
         role=role,
         stake_units=parse_fml(stake),
         dataset=None if data is None else require_dataset(data),
-        training=msgspec.to_builtins(training) if role == "trainer" else None,
+        **(plan if role == "trainer" else declared).to_params(),
         wait=not no_wait,
     )
 
@@ -158,7 +153,7 @@ def submit(task: str, weights: Path, /, *, options: Common) -> Exit:
     weights
         The model's weights, a safetensors file.
     """
-    return _send(options, "arena.submit", task=task, weights=_existing(weights))
+    return send_about_task(options, "arena.submit", task=task, weights=_existing(weights))
 
 
 @arena.command
@@ -172,7 +167,7 @@ def leave(task: str, /, *, no_wait: NoWait = False, options: Common) -> Exit:
     no_wait
         Return as soon as the transaction is in the mempool.
     """
-    return _send(options, "arena.leave", task=task, wait=not no_wait)
+    return send_about_task(options, "arena.leave", task=task, wait=not no_wait)
 
 
 @arena.command(name="list")
@@ -252,20 +247,20 @@ def leaderboard(task: str, /, *, epoch: int | None = None, options: Common) -> N
     show(options, found, lambda found: arena_text.render_leaderboard(found, names))
 
 
-def _send(options: Options, method: str, **params: Any) -> Exit:
-    submitted = call_long(options, method, Submitted, **params)
-    if options.json:
-        show(options, submitted, lambda _: "")
-        return Exit.OK if submitted.outcome.status in ("included", "pending") else Exit.REFUSED
-    if submitted.task is not None:
-        note(options, f"task {submitted.task}")
-    return show_outcome(options, submitted.outcome)
-
-
 def _index(epoch: int | None) -> int | None:
     if epoch is not None and epoch < FIRST_EPOCH:
         raise UsageError(f"epochs count from {FIRST_EPOCH}")
     return None if epoch is None else epoch - FIRST_EPOCH
+
+
+def _parse_options(entries: list[str]) -> dict[str, int | str]:
+    options: dict[str, int | str] = {}
+    for entry in entries:
+        name, _, value = entry.partition("=")
+        if not value:
+            raise UsageError(f"{entry!r} is not an option such as aggregation=median")
+        options[name] = int(value) if value.isdecimal() else value
+    return options
 
 
 def _parse_settings(entries: list[str]) -> Mapping[str, list[int]]:

@@ -3,9 +3,14 @@
 from collections.abc import Mapping
 
 from flocknode.cli.text import FIRST_EPOCH, NOTHING, Table, format_fields, format_fml, format_millionths, short
-from flocknode.rpc.arena_records import Epoch, Leaderboard, ScoreList, SubmissionList, Task, TaskList
+from flocknode.rpc.arena_records import Epoch, Leaderboard, ScoreList, SubmissionList, Task, TaskList, Vault
 
 Names = Mapping[str, str]
+FUNDING = {
+    "escrow": "by itself",
+    "awaited": "awaits verification, and expires without it",
+    "verified": "verified: the emission pays it, too",
+}
 
 
 def render_tasks(found: TaskList, names: Names) -> Table:
@@ -39,7 +44,9 @@ def render_task(found: Task, names: Names) -> list[str | Table]:
         ("name", task.name),
         ("creator", short(task.creator, names)),
         ("status", f"{task.status}, epoch {task.epoch + FIRST_EPOCH} of {task.epochs}{phase}"),
-        ("escrow", f"{format_fml(task.escrow_units)} FML"),
+        ("funding", FUNDING[task.funding]),
+        ("in its pot", f"{format_fml(task.escrow_units)} FML"),
+        *([("emitted for it", f"{format_fml(task.emitted_units)} FML")] if task.emitted_units else []),
         ("model", f"{found.family}  {model}"),
         ("metric", f"{found.metric}, {'higher' if found.higher_is_better else 'lower'} is better, {bounds}"),
         *(
@@ -55,6 +62,7 @@ def render_task(found: Task, names: Names) -> list[str | Table]:
             short(member.account, names),
             member.role,
             format_fml(member.stake_units),
+            *_describe_vault(member.vault),
             ", ".join(
                 text
                 for text, is_true in (
@@ -73,8 +81,20 @@ def render_task(found: Task, names: Names) -> list[str | Table]:
         "",
         Table(("PARAMETER", ">VALUE"), parameters),
         "",
-        Table(("MEMBER", "ROLE", ">STAKE FML", "STATE"), members),
+        Table(("MEMBER", "ROLE", ">STAKE FML", ">DELEGATED", ">DELEGATORS GET", "STATE"), members),
     ]
+
+
+def _describe_vault(vault: Vault | None) -> tuple[str, str]:
+    """Return what is delegated to a member, and the reward share of this epoch, with what it will be later."""
+    if vault is None:
+        return NOTHING, NOTHING
+    share = format_millionths(vault.reward_share_millionths)
+    if vault.promised_share_millionths != vault.reward_share_millionths:
+        share += f", next {format_millionths(vault.promised_share_millionths)}"
+    if vault.cut_share_millionths is not None:
+        share += f", later {format_millionths(vault.cut_share_millionths)}"
+    return format_fml(vault.delegated_units), share
 
 
 def render_submissions(found: SubmissionList, names: Names) -> Table:
@@ -125,11 +145,14 @@ def render_leaderboard(found: Leaderboard, names: Names) -> list[str | Table]:
             format_fml(one.a_units),
             format_fml(one.b_units),
             format_fml(one.validating_units),
-            format_fml(one.a_units + one.b_units + one.validating_units),
+            format_fml(one.creating_units),
+            format_fml(one.a_units + one.b_units + one.validating_units + one.creating_units),
+            format_fml(one.passed_on_units),
         )
         for one in found.payouts
     ]
-    return [*parts, "", Table(("ACCOUNT", ">REWARD A", ">REWARD B", ">VALIDATING", ">TOTAL FML"), payouts, "payouts")]
+    headings = ("ACCOUNT", ">REWARD A", ">REWARD B", ">VALIDATING", ">CREATING", ">TOTAL FML", ">TO DELEGATORS")
+    return [*parts, "", Table(headings, payouts, "payouts")]
 
 
 def _render_ranking(epoch: Epoch, names: Names) -> Table:
@@ -138,6 +161,7 @@ def _render_ranking(epoch: Epoch, names: Names) -> Table:
             str(one.rank) if one.rank else NOTHING,
             short(one.tag),
             short(one.account, names) if one.account else "unclaimed",
+            NOTHING if one.stake_units is None else format_fml(one.stake_units),
             f"copy of {short(one.duplicate_of)}" if one.duplicate_of else format_millionths(one.score_millionths),
             format_millionths(one.share_millionths),
             format_fml(one.reward_a_units),
@@ -145,9 +169,10 @@ def _render_ranking(epoch: Epoch, names: Names) -> Table:
         )
         for one in epoch.ranking
     ]
-    state = f"settled, pot {format_fml(epoch.pot_units)} FML" if epoch.is_settled else "running"
+    emitted = f", {format_fml(epoch.emitted_units)} of it emitted" if epoch.emitted_units else ""
+    state = f"settled, pot {format_fml(epoch.pot_units)} FML{emitted}" if epoch.is_settled else "running"
     return Table(
-        (">RANK", "PSEUDONYM", "AUTHOR", ">SCORE", ">SHARE", ">REWARD A", ">REWARD B"),
+        (">RANK", "PSEUDONYM", "AUTHOR", ">STAKE", ">SCORE", ">SHARE", ">REWARD A", ">REWARD B"),
         rows,
         f"epoch {epoch.epoch + FIRST_EPOCH} on dataset {epoch.dataset.upper()}, {state}",
     )
@@ -155,7 +180,12 @@ def _render_ranking(epoch: Epoch, names: Names) -> Table:
 
 def _render_validators(epoch: Epoch, names: Names) -> Table:
     rows = [
-        (short(one.account, names), format_fml(one.payout_units), format_fml(one.slashed_units))
+        (
+            short(one.account, names),
+            format_fml(one.stake_units),
+            format_fml(one.payout_units),
+            format_fml(one.slashed_units),
+        )
         for one in epoch.validators
     ]
-    return Table(("VALIDATOR", ">PAID FML", ">SLASHED"), rows)
+    return Table(("VALIDATOR", ">STAKE", ">PAID FML", ">SLASHED"), rows)

@@ -11,7 +11,8 @@ from flocknode.cli.output import show
 from flocknode.cli.text import Table, format_duration, format_fields, format_fml, short
 from flocknode.home import load_names
 from flocknode.rpc.call import call
-from flocknode.rpc.records import Block, ChainHead, ChainParams, HeaderList, Supply
+from flocknode.rpc.chain_records import ChainParams, HeaderList, Supply
+from flocknode.rpc.records import Block, ChainHead
 
 chain = App(name="chain")
 
@@ -108,8 +109,12 @@ def headers(*, from_height: int | None = None, limit: int = 20, options: Common)
 def params(*, options: Common) -> None:
     """Show the parameters of the protocol that are in force."""
 
+    names = load_names(options.home)
+
     def render(found: ChainParams) -> Table:
-        return Table(("PARAMETER", ">VALUE"), [(name, str(value)) for name, value in _flatten(found.parameters, "")])
+        governance = "none" if found.governance is None else short(found.governance, names)
+        rows = [(name, str(value)) for name, value in _flatten(found.parameters, "")]
+        return Table(("PARAMETER", ">VALUE"), [("governance", governance), *rows])
 
     show(options, call(options.home, "chain.params", ChainParams), render)
 
@@ -132,9 +137,16 @@ def supply(*, options: Common) -> None:
             Table(("ORIGIN", ">FML"), [(name, format_fml(units)) for name, units in origins]),
             "",
             Table(("PLACE", ">FML"), places),
+            "",
+            f"{found.emission.period} emissions so far; the next, at {_format_due(found.emission.next_ms)}, brings"
+            f" {format_fml(found.emission.next_units)} FML to verified tasks, from the reserve first",
         ]
 
     show(options, call(options.home, "chain.supply", Supply), render)
+
+
+def _format_due(time_ms: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(time_ms / 1000))
 
 
 def _flatten(parameters: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, object]]:

@@ -25,8 +25,8 @@ def require_dataset(path: Path) -> str:
     features, targets = header.get("features"), header.get("targets")
     if not isinstance(features, dict) or not isinstance(targets, dict):
         raise _no_dataset(path, "it does not hold the tensors features and targets")
-    if features.get("dtype") != "F32" or len(features.get("shape", ())) != 2:
-        raise _no_dataset(path, "its features are not float32 of shape [rows, columns]")
+    if features.get("dtype") not in ("F32", "I64") or len(features.get("shape", ())) != 2:
+        raise _no_dataset(path, "its features are neither float32 of shape [rows, columns] nor tokens [rows, length]")
     if targets.get("shape", [0])[:1] != features["shape"][:1]:
         raise _no_dataset(path, "it does not have a target for each row of features")
     return str(path.absolute())

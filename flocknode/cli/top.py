@@ -16,7 +16,8 @@ from flocknode.errors import UsageError
 from flocknode.home import Home, load_names
 from flocknode.rpc.arena_records import TaskList
 from flocknode.rpc.call import call
-from flocknode.rpc.records import HeaderList, NodeStatus, PeerList, WorkList
+from flocknode.rpc.chain_records import HeaderList
+from flocknode.rpc.records import NodeStatus, PeerList, WorkList
 
 SHOWN_BLOCKS = 8
 SHOWN_TASKS = 5

@@ -12,11 +12,12 @@ def format_work(work: WorkEvent) -> str:
     """Return a piece of work in a line."""
     what = f"{work.kind} {work.subject}"
     amount = f"{format_amount(work.done, work.unit)} of {format_amount(work.total, work.unit)}"
+    note = f"  {work.note}" if work.note else ""
     match work.state:
         case "running":
-            return f"{what}  {amount}  {format_rate(work)}  {format_left(work)}"
+            return f"{what}  {amount}  {format_rate(work)}  {format_left(work)}{note}"
         case "done":
-            return f"{what}  done: {amount} in {format_duration(work.elapsed_ms)}, {format_rate(work)}"
+            return f"{what}  done: {amount} in {format_duration(work.elapsed_ms)}, {format_rate(work)}{note}"
         case "failed":
             return f"{what}  stopped at {amount}"
 

@@ -8,18 +8,23 @@ from typing import TypeVar
 from flocknode.jobs import FilePath, TrainSettings
 from protocol.codec import decode, encode
 from protocol.crypto import integer_bytes
-from protocol.transactions import ScoreEntry, Submit
-from protocol.types import Bytes32, Record
+from protocol.transactions import DatasetName, ScoreEntry, Submit
+from protocol.types import Bytes32, Count, Record
 from storage.notes import Notes
 
 T = TypeVar("T", bound=Record)
 
 
 class TrainingPlan(Record):
-    """How this node trains for a task: on which of its files, with which settings."""
+    """How this node trains for a task: on which of its files, with which settings, and from what.
+
+    With a warm start, each epoch begins with the best model published until then, never with this node's own last one:
+    that would say whose the new one is.
+    """
 
     dataset: FilePath
     settings: TrainSettings
+    warm_start: bool
 
 
 class DatasetKey(Record):
@@ -35,11 +40,31 @@ class EnteredSubmission(Record):
     key: Bytes32
 
 
+class Route(Record):
+    """The relays, by consensus key, that a submission or its opening was handed to, and in which shuffle of them.
+
+    A node that starts again takes the same ones: each further relay would be one more that has seen its sender.
+    """
+
+    shuffle: Count
+    paths: tuple[tuple[Bytes32, ...], ...]
+
+
 class CommittedScores(Record):
     """The scores behind a commitment."""
 
     salt: Bytes32
     entries: tuple[ScoreEntry, ...]
+
+
+class Fault(Record):
+    """A piece that convicts: of a dataset, found in an epoch, or of the submission with this tag."""
+
+    task: Count
+    epoch: Count
+    dataset: DatasetName | None
+    tag: Bytes32 | None
+    index: Count
 
 
 class Diary:
@@ -72,6 +97,26 @@ class Diary:
     def load_submission(self, task: int, epoch: int) -> EnteredSubmission | None:
         """Return the submission made for an epoch."""
         return self._load(b"submission" + integer_bytes(task) + integer_bytes(epoch), EnteredSubmission)
+
+    def save_route(self, kind: bytes, task: int, epoch: int, route: Route) -> None:
+        """Keep the way of a submission (`submit`) or of its opening (`open`)."""
+        self._save(b"route" + kind + integer_bytes(task) + integer_bytes(epoch), route)
+
+    def load_route(self, kind: bytes, task: int, epoch: int) -> Route | None:
+        """Return the way that was chosen last."""
+        return self._load(b"route" + kind + integer_bytes(task) + integer_bytes(epoch), Route)
+
+    def save_fault(self, fault: Fault) -> None:
+        """Keep a fraud until it is proven."""
+        self._save(b"fault" + encode(fault), fault)
+
+    def load_faults(self) -> list[Fault]:
+        """Return the frauds that are not proven yet."""
+        return [decode(value, Fault) for _, value in self._notes.scan(b"fault")]
+
+    def forget_fault(self, fault: Fault) -> None:
+        """Drop a fraud that needs no proof any more."""
+        self._notes.delete(b"fault" + encode(fault))
 
     def save_scores(self, task: int, epoch: int, scores: CommittedScores) -> None:
         """Keep the scores of an epoch."""

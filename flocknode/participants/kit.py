@@ -13,8 +13,10 @@ from flocknode.account import AccountKey
 from flocknode.chain import Chain
 from flocknode.participants.diary import Diary
 from flocknode.participants.sender import Sender
+from flocknode.relay.courier import Courier
 from flocknode.rpc.records import WorkKind
 from flocknode.sealing import SealedStream, open_file
+from flocknode.trainings import Trainings
 from flocknode.work import Advance, Works
 from flocknode.worker import Worker
 from protocol import vrf
@@ -47,9 +49,13 @@ class Kit:
     sender: Sender
     diary: Diary
     blobs: BlobStore
+    # Own submissions until they are claimed: nobody is served from here, so that nobody learns whose they are.
+    outbox: BlobStore
+    courier: Courier
     source: BlobSource
     worker: Worker
     works: Works
+    trainings: Trainings
     scratch: Path
     randomness: Callable[[int], bytes]
     report: Report
@@ -71,11 +77,17 @@ class Kit:
         """Return the account's pseudonym for an epoch."""
         return vrf.tag(self.vrf_secret(task), submit_alpha(self.chain.id, task, epoch))
 
-    async def seal_into_blob(self, source: Path, key: bytes) -> BlobId:
-        """Encrypt a file into the blob store, off the event loop."""
+    async def seal_into_blob(self, source: Path, key: bytes, *, into: BlobStore | None = None) -> BlobId:
+        """Encrypt a file into the blob store, or the one given, off the event loop."""
         size = (await trio.Path(source).stat()).st_size
         with self.track_file("sealing", source.name, size) as report:
-            return await trio.to_thread.run_sync(seal_into_blob, self.blobs, source, key, report)
+            return await trio.to_thread.run_sync(seal_into_blob, into or self.blobs, source, key, report)
+
+    async def show_entered(self, blob: BlobId) -> None:
+        """Let others have the blob of an own submission, now that everybody knows whose it is."""
+        if self.outbox.has(blob):
+            await trio.to_thread.run_sync(copy_blob, self.outbox, self.blobs, blob)
+            self.outbox.delete(blob)
 
     async def open_blob(self, blob: BlobId, target: Path, key: bytes) -> None:
         """Decrypt a blob of the store into a file, off the event loop. Raises `InvalidProof`."""
@@ -93,6 +105,12 @@ class Kit:
 
             yield report
             advance(total, total)
+
+
+def copy_blob(source: BlobStore, target: BlobStore, blob: BlobId) -> None:
+    """Put a blob of one store into another."""
+    with source.path(blob).open("rb") as file:
+        target.put(file)
 
 
 def seal_into_blob(

@@ -10,7 +10,8 @@ import structlog
 import trio
 
 from flocknode.errors import FlocknodeError
-from flocknode.participants import creator, trainer, validator
+from flocknode.participants import creator, faults, trainer, validator
+from flocknode.participants.diary import Fault
 from flocknode.participants.kit import Kit
 from protocol.errors import ProtocolError
 from protocol.rules.duties import (
@@ -30,6 +31,9 @@ from protocol.rules.duties import (
 RETRY_S = 1.0
 MAX_RETRY_S = 30.0
 
+# What the log asks of the account, and what it found out by itself.
+Act = Duty | Fault
+
 log = structlog.get_logger()
 
 
@@ -39,8 +43,8 @@ class Performer:
     def __init__(self, kit: Kit, wait_for_height: Callable[[int], Awaitable[None]]) -> None:
         self._kit = kit
         self._wait_for_height = wait_for_height
-        self.under_way: set[Duty] = set()
-        self._failures: dict[Duty, int] = {}
+        self.under_way: set[Act] = set()
+        self._failures: dict[Act, int] = {}
 
     async def run(self) -> None:
         """Perform duties until cancelled; none while the account is locked, for all of them need its key."""
@@ -48,7 +52,8 @@ class Performer:
             while True:
                 await self._kit.account.wait_open()
                 height = self._kit.chain.head.height
-                due = get_duties(self._kit.chain.view, self._kit.address, self._kit.tag)
+                due: list[Act] = [*get_duties(self._kit.chain.view, self._kit.address, self._kit.tag)]
+                due += faults.find_provable(self._kit)
                 self._failures = {duty: count for duty, count in self._failures.items() if duty in due}
                 for duty in due:
                     if duty not in self.under_way:
@@ -56,7 +61,7 @@ class Performer:
                         nursery.start_soon(self._attempt, duty)
                 await self._wait_for_height(height + 1)
 
-    async def _attempt(self, duty: Duty) -> None:
+    async def _attempt(self, duty: Act) -> None:
         try:
             await perform(self._kit, duty)
         except (FlocknodeError, ProtocolError) as error:
@@ -69,7 +74,7 @@ class Performer:
             self.under_way.discard(duty)
 
 
-async def perform(kit: Kit, duty: Duty) -> None:
+async def perform(kit: Kit, duty: Act) -> None:
     """Do one duty; returns when its transaction is on the log. Raises what kept it from getting there."""
     match duty:
         case AttestDatasets():
@@ -88,3 +93,5 @@ async def perform(kit: Kit, duty: Duty) -> None:
             await creator.release_key(kit, duty)
         case PublishDatasetKey():
             await creator.publish_key(kit, duty)
+        case Fault():
+            await faults.prove_fault(kit, duty)

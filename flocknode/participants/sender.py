@@ -12,7 +12,7 @@ from flocknode.mempool import Mempool
 from protocol.blocks import Receipt, transaction_id
 from protocol.codec import encode
 from protocol.errors import Expired
-from protocol.transactions import AnonymousPayload, AnonymousTransaction, Payload, sign_transaction
+from protocol.transactions import Payload, sign_transaction
 
 # Blocks ahead that a transaction of this node stays valid for.
 EXPIRY_BLOCKS = 100
@@ -86,11 +86,6 @@ class Sender:
         included = await self.send_and_wait(payload)
         if included.receipt.error:
             raise ReceiptRefused(included.receipt.message, height=included.height)
-
-    async def send_anonymous(self, payload: AnonymousPayload) -> Included:
-        """Send an anonymous transaction and return once it is on the log; raises a `ProtocolError` if it will not."""
-        identity = self.submit(encode(AnonymousTransaction(payload)))
-        return await self.wait(identity, None)
 
     async def wait(self, identity: bytes, expires: int | None) -> Included:
         """Return once a transaction is on the log; raises what refused it, or `Expired`."""

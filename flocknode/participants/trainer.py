@@ -3,10 +3,11 @@
 from pathlib import Path
 
 from flocknode.errors import FlocknodeError
-from flocknode.jobs import Canonicalise, Train
+from flocknode.jobs import Canonicalise
 from flocknode.participants.diary import EnteredSubmission
 from flocknode.participants.kit import Kit
 from flocknode.participants.sender import Included
+from flocknode.participants.training import checkpoint_file, train_weights
 from flocknode.sealing import make_key
 from protocol import vrf
 from protocol.blinding import claim_binding, key_commitment, submission_binding, submit_alpha
@@ -27,9 +28,9 @@ async def enter_submission(kit: Kit, duty: EnterSubmission) -> None:
     """Enter the epoch: with the submission of an earlier attempt if there is one, else with a newly trained model."""
     task = kit.get_task(duty.task)
     entered = kit.diary.load_submission(duty.task, duty.epoch)
-    if entered is None or not kit.blobs.has(entered.payload.blob):
+    if entered is None or not kit.outbox.has(entered.payload.blob):
         entered = await train(kit, task)
-    await kit.sender.send_anonymous(entered.payload)
+    await kit.courier.deliver(entered.payload, kit.outbox.path(entered.payload.blob))
     kit.report(task, f"entered a model as {entered.payload.tag.hex()[:8]}")
 
 
@@ -44,7 +45,7 @@ async def enter_weights(kit: Kit, task: Task, weights: Path) -> Included:
         entered = await seal_submission(kit, task, output)
     finally:
         output.unlink(missing_ok=True)
-    return await kit.sender.send_anonymous(entered.payload)
+    return await kit.courier.deliver(entered.payload, kit.outbox.path(entered.payload.blob))
 
 
 async def train(kit: Kit, task: Task) -> EnteredSubmission:
@@ -56,16 +57,14 @@ async def train(kit: Kit, task: Task) -> EnteredSubmission:
             help=f"Enter a model with `flocknode arena submit {task.id} FILE`.",
         )
     output = scratch_file(kit, task)
-
-    job = Train(task.spec.model, plan.dataset, plan.settings, str(output), None)
     try:
-        with kit.works.track("training", f"task {task.id} {task.spec.name}", "passes") as advance:
-            advance(0, plan.settings.passes)
-            result = await kit.worker.run(job, lambda progress: advance(progress.done, progress.total))
+        result = await train_weights(kit, task, plan, output)
         kit.report(task, f"trained on {result.rows} rows: {result.metric} {result.metric_millionths / 1e6:.4f}")
-        return await seal_submission(kit, task, output)
+        entered = await seal_submission(kit, task, output)
     finally:
         output.unlink(missing_ok=True)
+    checkpoint_file(kit, task).unlink(missing_ok=True)
+    return entered
 
 
 def scratch_file(kit: Kit, task: Task) -> Path:
@@ -75,9 +74,15 @@ def scratch_file(kit: Kit, task: Task) -> Path:
 
 
 async def seal_submission(kit: Kit, task: Task, weights: Path) -> EnteredSubmission:
-    """Encrypt weights under a fresh key, prove the submission, and save all of it before anything is sent."""
+    """Encrypt weights under a fresh key, prove the submission, and save all of it before anything is sent.
+
+    What was entered in the epoch before and never claimed goes: nobody has a use for it any more.
+    """
+    earlier = kit.diary.load_submission(task.id, task.epoch - 1) if task.epoch else None
+    if earlier is not None:
+        kit.outbox.delete(earlier.payload.blob)
     key = make_key()
-    entered = prove_submission(kit, task, await kit.seal_into_blob(weights, key), key)
+    entered = prove_submission(kit, task, await kit.seal_into_blob(weights, key, into=kit.outbox), key)
     kit.diary.save_submission(task.id, task.epoch, entered)
     return entered
 
@@ -105,8 +110,10 @@ async def open_submission(kit: Kit, duty: OpenOwnSubmission) -> None:
     entered = kit.diary.load_submission(duty.task, duty.epoch)
     assert entered is not None, "a submission of this account that its diary does not know"
     task = kit.get_task(duty.task)
-    await kit.sender.send_anonymous(OpenSubmission(duty.task, duty.epoch, duty.tag, entered.key))
+    await kit.courier.deliver(OpenSubmission(duty.task, duty.epoch, duty.tag, entered.key))
     kit.report(task, f"opened {duty.tag.hex()[:8]}")
+    if kit.outbox.has(entered.payload.blob):
+        await kit.courier.keep_held(entered.payload, kit.outbox.path(entered.payload.blob))
 
 
 async def claim_submission(kit: Kit, duty: ClaimOwnSubmission) -> None:
@@ -120,3 +127,6 @@ async def claim_submission(kit: Kit, duty: ClaimOwnSubmission) -> None:
     )
     await kit.sender.apply(ClaimSubmission(duty.task, duty.epoch, duty.tag, proof))
     kit.report(task, f"claimed {duty.tag.hex()[:8]}")
+    entered = kit.diary.load_submission(duty.task, duty.epoch)
+    if entered is not None:
+        await kit.show_entered(entered.payload.blob)

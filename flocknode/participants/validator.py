@@ -5,21 +5,32 @@ from pathlib import Path
 
 import trio
 
+from flocknode.errors import FlocknodeError
 from flocknode.jobs import Evaluate, Submitted
 from flocknode.network.errors import BlobUnavailable
+from flocknode.participants import faults
 from flocknode.participants.creator import find_dataset
 from flocknode.participants.diary import CommittedScores
 from flocknode.participants.kit import Kit
 from flocknode.worker import JobFailed
-from protocol.blinding import score_commitment
+from protocol.blinding import dataset_key_hash, score_commitment
 from protocol.blobs import BlobId
 from protocol.crypto import open_sealed_key
 from protocol.errors import InvalidProof
-from protocol.rules.arena.records import Submission, Task, get_epoch, scan_opened
+from protocol.rules.arena.copies import get_gallery
+from protocol.rules.arena.records import Epoch, Submission, Task, get_epoch, get_submission, scan_opened
 from protocol.rules.duties import AttestDatasets, RevealOwnScores, ScoreSubmissions
-from protocol.transactions import Attest, CommitScores, DatasetName, RevealScores, ScoreEntry, Verdict
+from protocol.transactions import Attest, CommitScores, DatasetName, KeyComplaint, RevealScores, ScoreEntry, Verdict
 
 SALT_BYTES = 32
+
+
+class KeyUnusable(FlocknodeError):
+    """The creator sealed no usable key to this validator, which is a reason to complain."""
+
+    number = 144
+
+
 # The part of the scoring phase after which a blob that nobody delivers counts as unfetchable.
 FETCH_SHARE = 0.5
 # The part of the scoring phase, at its end, in which a validator that cannot evaluate abstains.
@@ -47,7 +58,13 @@ async def score_submissions(kit: Kit, duty: ScoreSubmissions) -> None:
     task = kit.get_task(duty.task)
     saved = kit.diary.load_scores(duty.task, duty.epoch)
     if saved is None:
-        saved = CommittedScores(kit.randomness(SALT_BYTES), await evaluate(kit, task))
+        try:
+            entries = await evaluate(kit, task)
+        except KeyUnusable as error:
+            await kit.sender.apply(KeyComplaint(duty.task, duty.epoch))
+            kit.report(task, f"complained about its key: {error.message}")
+            return
+        saved = CommittedScores(kit.randomness(SALT_BYTES), entries)
         kit.diary.save_scores(duty.task, duty.epoch, saved)
     commitment = score_commitment(kit.chain.id, duty.task, duty.epoch, kit.address, saved.salt, saved.entries)
     await kit.sender.apply(CommitScores(duty.task, duty.epoch, commitment))
@@ -74,6 +91,7 @@ async def evaluate(kit: Kit, task: Task) -> tuple[ScoreEntry, ...]:
         except InvalidProof as error:
             # The creator's fault; who says nothing at all would be slashed for it.
             kit.report(task, f"abstains, for the dataset does not open: {error.message}")
+            faults.note_bad_dataset(kit, task, epoch_dataset(task), error)
             return tuple(abstain(tag) for tag in sorted(dict(opened)))
         entries: list[ScoreEntry] = []
         readable: list[Submitted] = []
@@ -83,16 +101,47 @@ async def evaluate(kit: Kit, task: Task) -> tuple[ScoreEntry, ...]:
                 readable.append(Submitted(tag, str(found)))
             else:
                 entries.append(found)
-        entries.extend(await judge(kit, task, dataset, tuple(readable)))
+        earlier = await open_gallery(kit, task, folder)
+        judged = await judge(kit, task, dataset, tuple(readable), earlier)
+        for entry in judged:
+            if entry.verdict is Verdict.INVALID:
+                await faults.note_bad_header(kit, task, entry.tag, dict(opened)[entry.tag])
+        entries.extend(judged)
         return tuple(sorted(entries, key=lambda entry: entry.tag))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-async def judge(kit: Kit, task: Task, dataset: Path, readable: tuple[Submitted, ...]) -> list[ScoreEntry]:
+async def open_gallery(kit: Kit, task: Task, folder: Path) -> tuple[Submitted, ...]:
+    """Return the best models of earlier epochs in clear, the oldest first; those that cannot be had are left out."""
+    found = []
+    for origin in (original.origin for original in get_gallery(kit.chain.view, task.id)):
+        submission = get_submission(kit.chain.view, task.id, origin.epoch, origin.tag)
+        assert submission is not None, "a model of the gallery was entered"
+        assert submission.key is not None, "a model of the gallery was opened"
+        path = folder / f"earlier-{origin.tag.hex()}.safetensors"
+        try:
+            await fetch(kit, submission.blob)
+            await kit.open_blob(submission.blob, path, submission.key)
+        except (BlobUnavailable, InvalidProof) as error:
+            kit.report(task, f"compares with no {origin.tag.hex()[:8]} of epoch {origin.epoch + 1}: {error.message}")
+        else:
+            found.append((origin.epoch, submission.order, Submitted(origin.tag, str(path))))
+    return tuple(submitted for _, _, submitted in sorted(found))
+
+
+async def judge(
+    kit: Kit, task: Task, dataset: Path, readable: tuple[Submitted, ...], earlier: tuple[Submitted, ...]
+) -> list[ScoreEntry]:
     """Return the entries of the submissions that could be decrypted, from the learning worker."""
     job = Evaluate(
-        task.spec.model, task.spec.metric, str(dataset), readable, kit.chain.params.near_duplicate_millionths
+        task.spec.model,
+        task.spec.metric,
+        str(dataset),
+        readable,
+        earlier,
+        kit.chain.params.near_duplicate_millionths,
+        kit.chain.params.min_improvement_millionths,
     )
     try:
         with kit.works.track("evaluating", f"task {task.id} {task.spec.name}", "models") as advance:
@@ -122,18 +171,34 @@ def abstain(tag: bytes) -> ScoreEntry:
 
 
 async def open_dataset(kit: Kit, task: Task, folder: Path) -> Path:
-    """Return the epoch's evaluation dataset in clear, with the key that the creator released."""
+    """Return the epoch's evaluation dataset in clear, with the key that the creator released.
+
+    Raises `KeyUnusable`, or `InvalidProof` when the data is not what the right key opens.
+    """
     epoch = get_epoch(kit.chain.view, task.id, task.epoch)
-    name = DatasetName.B if task.is_last_epoch() else DatasetName.A
-    key = epoch.clear_key
-    if key is None:
-        box = next(entry.box for entry in epoch.sealed if entry.recipient == kit.address)
-        key = open_sealed_key(box, kit.account.seed)
-    blob = find_dataset(task, name).blob
+    key = epoch.clear_key or open_box(kit, task, epoch)
+    blob = find_dataset(task, epoch_dataset(task)).blob
     await fetch(kit, blob)
     path = folder / "dataset.safetensors"
     await kit.open_blob(blob, path, key)
     return path
+
+
+def epoch_dataset(task: Task) -> DatasetName:
+    """Return which dataset the current epoch is judged on."""
+    return DatasetName.B if task.is_last_epoch() else DatasetName.A
+
+
+def open_box(kit: Kit, task: Task, epoch: Epoch) -> bytes:
+    """Return the key in this account's box; raises `KeyUnusable` if there is none, or another than the task names."""
+    box = next((entry.box for entry in epoch.sealed if entry.recipient == kit.address), b"")
+    try:
+        key = open_sealed_key(box, kit.account.seed)
+    except InvalidProof as error:
+        raise KeyUnusable(error.message) from error
+    if dataset_key_hash(key) != task.spec.dataset_a.key_hash:
+        raise KeyUnusable("the box holds another key than the task names")
+    return key
 
 
 async def open_weights(kit: Kit, task: Task, folder: Path, tag: bytes, submission: Submission) -> Path | ScoreEntry:
@@ -151,7 +216,8 @@ async def open_weights(kit: Kit, task: Task, folder: Path, tag: bytes, submissio
         return abstain(tag)
     try:
         await kit.open_blob(submission.blob, path, submission.key)
-    except InvalidProof:
+    except InvalidProof as error:
+        faults.note_bad_piece(kit, task, tag, error)
         # There is no plaintext; the ciphertext's root says which bytes were judged.
         return ScoreEntry(tag, Verdict.INVALID, 0, submission.blob.root, None)
     return path

@@ -7,23 +7,68 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
-from flocknode.rpc.records import Count, Hex32, Millionths, Outcome, Result, Units
+from flocknode.rpc.records import Count, Hex32, Millionths, Outcome, Ratio, Result, Units
 
 # A task: its number, or its name if only one task has it.
 TaskReference = Annotated[str, Meta(min_length=1, max_length=64)]
-TaskState = Literal["opening", "running", "settled", "expired"]
+TaskState = Literal["opening", "running", "settled", "expired", "cancelled"]
+Funding = Literal["escrow", "awaited", "verified"]
 Role = Literal["creator", "trainer", "validator"]
 # Names of a model's settings and their whole values, e.g. {"layers": [64, 64, 10]}.
 Settings = dict[str, list[int]]
 
 
+# Settings of a task by name: whole numbers, or a name such as "median".
+TaskOptions = dict[str, int | str]
+
+
 class Training(Result):
-    """How a trainer trains: passes over its data, learning rate, examples in a batch, seed of start and order."""
+    """How a trainer trains: passes over its data, learning rate, examples in a batch, seed of start and order.
+
+    `optimizer` is the rule of descent. With `warm_start` every epoch begins with the best model published so far.
+    """
 
     passes: Annotated[int, Meta(ge=1, le=10_000)] = 20
     learning_rate_millionths: Annotated[int, Meta(ge=1, le=10_000_000)] = 10_000
     batch_size: Annotated[int, Meta(ge=1, le=65_536)] = 32
     seed: Count = 0
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    warm_start: bool = False
+
+
+class LossPoint(Result):
+    """The loss of a training around one of its steps."""
+
+    step: Count
+    loss_millionths: int
+
+
+TrainingState = Literal["running", "done", "failed"]
+
+
+class TrainingRun(Result):
+    """A training of this node for one epoch: its steps, and its loss over time.
+
+    `resumed_from` are the steps that were taken before this process, `start` the published model it began with.
+    """
+
+    task: Count
+    name: str
+    epoch: Count
+    state: TrainingState
+    reason: str
+    started_ms: Count
+    done: Count
+    total: Count
+    resumed_from: Count
+    start: Hex32 | None
+    losses: tuple[LossPoint, ...]
+
+
+class TrainingList(Result):
+    """What this node trained since it started, oldest first."""
+
+    trainings: tuple[TrainingRun, ...]
 
 
 class Submitted(Result):
@@ -34,7 +79,11 @@ class Submitted(Result):
 
 
 class TaskSummary(Result):
-    """A task in one line; `status` is opening, running, settled or expired."""
+    """A task in one line; `escrow_units` is what its pot holds for the coming epochs.
+
+    `funding`: by an escrow of its own, awaited (it opens once it is verified), or verified: by the emission as well,
+    of which `emitted_units` came since the last settlement.
+    """
 
     task: Count
     name: str
@@ -47,6 +96,8 @@ class TaskSummary(Result):
     trainers: Count
     validators: Count
     escrow_units: Units
+    funding: Funding
+    emitted_units: Units
 
 
 class TaskList(Result):
@@ -56,8 +107,26 @@ class TaskList(Result):
     tasks: tuple[TaskSummary, ...]
 
 
+class Vault(Result):
+    """What others delegated to a trainer or validator, and what part of its rewards their stake earns for them.
+
+    The promised share is in force from the next epoch on; a cut waits until `cut_ms`.
+    """
+
+    delegated_units: Units
+    shares: Count
+    delegators: Count
+    reward_share_millionths: Ratio
+    promised_share_millionths: Ratio
+    cut_share_millionths: Ratio | None
+    cut_ms: Count | None
+
+
 class Member(Result):
-    """An account with a role in a task; `has_attested` and `is_drawn` (this epoch) are about validators."""
+    """An account with a role in a task; `has_attested` and `is_drawn` (this epoch) are about validators.
+
+    `stake_units` are its own; nobody delegates to a creator, which has no vault.
+    """
 
     account: Hex32
     role: Role
@@ -65,6 +134,7 @@ class Member(Result):
     has_attested: bool
     is_drawn: bool
     is_leaving: bool
+    vault: Vault | None
 
 
 class Dataset(Result):
@@ -136,12 +206,14 @@ class Ranked(Result):
     """A place in an epoch's ranking: the stake-weighted score, the share of the trainers' pot, and what was paid.
 
     `rank` 0 is a submission that does not compete: invalid, a copy (of `duplicate_of`), or never claimed. Reward B is
-    paid in the last epoch only.
+    paid in the last epoch only. Rewards are those of the author and its delegators together, and so is the stake that
+    it counted with, null before it has claimed.
     """
 
     rank: Count
     tag: Hex32
     account: Hex32 | None
+    stake_units: Units | None
     score_millionths: Millionths | None
     share_millionths: Millionths
     duplicate_of: Hex32 | None
@@ -151,31 +223,39 @@ class Ranked(Result):
 
 
 class ValidatorPayout(Result):
-    """What a drawn validator was paid for an epoch."""
+    """What a drawn validator and its delegators were paid for an epoch, and the stake that it counted with."""
 
     account: Hex32
+    stake_units: Units
     payout_units: Units
     slashed_units: Units
 
 
 class Epoch(Result):
-    """The result of one epoch; `ranking` is empty until it has settled."""
+    """The result of one epoch; `ranking` is empty until it has settled.
+
+    `emitted_units` is the part of the pot that the emission brought, `creator_units` what the creator was paid.
+    """
 
     epoch: Count
     dataset: Literal["a", "b"]
     is_settled: bool
     pot_units: Units
+    emitted_units: Units
+    creator_units: Units
     ranking: tuple[Ranked, ...]
     validators: tuple[ValidatorPayout, ...]
 
 
 class Payout(Result):
-    """What an account got from a task so far: reward A, reward B and validating."""
+    """What an account got from a task so far: reward A, reward B, validating, creating; what its delegators got."""
 
     account: Hex32
     a_units: Units
     b_units: Units
     validating_units: Units
+    creating_units: Units
+    passed_on_units: Units
 
 
 class Leaderboard(Result):

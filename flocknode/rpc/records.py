@@ -19,6 +19,8 @@ Hex = Annotated[str, Meta(pattern="^([0-9a-f]{2})*$")]
 Units = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Millionths = Annotated[int, Meta(ge=0)]
+# A part of a whole, in millionths.
+Ratio = Annotated[int, Meta(ge=0, le=1_000_000)]
 # The absolute path of a file on the machine of the daemon.
 FilePath = Annotated[str, Meta(pattern="^/", max_length=4096)]
 Level = Literal["debug", "info", "warning", "error"]
@@ -41,6 +43,7 @@ class NodeStatus(Result):
     """How this node is doing; `cause` says in a sentence why it is, or is not, making progress.
 
     `is_locked`: the account's key is under a passphrase that nobody gave yet, so the node signs nothing for it.
+    `relaying`: how this account's submissions leave, or what they wait for, and what the node relayed for others.
     """
 
     name: str
@@ -64,6 +67,7 @@ class NodeStatus(Result):
     peers: Count
     pending_transactions: Count
     worker: str
+    relaying: str
     cause: str
 
 
@@ -126,15 +130,38 @@ class Locked(Result):
 # --- accounts and transactions ---------------------------------------------------------------------------------------
 
 
+class Delegation(Result):
+    """Stake that an account put behind a trainer or validator of a task, as shares of that operator's vault.
+
+    `leaving_shares` leave when the running epoch has settled; `waiting_units` come in when the next one begins.
+    """
+
+    task: Count
+    name: str
+    operator: Hex32
+    shares: Count
+    leaving_shares: Count
+    worth_units: Units
+    waiting_units: Units
+
+
 class Account(Result):
-    """What an account owns: spendable, bonded as a replica, staked and deposited in tasks, and on its way back."""
+    """What an account owns: spendable, bonded as a replica, staked and deposited in tasks, and on its way back.
+
+    What it delegates is worth `delegated_units`, that which waits for an epoch to begin included. `has_record`: it was
+    paid as a trainer or validator; that, or being recognised by governance, lets it create tasks without a stake.
+    """
 
     address: Hex32
     nonce: Count
     balance_units: Units
     bonded_units: Units
     staked_units: Units
+    delegated_units: Units
     unbonding_units: Units
+    has_record: bool
+    is_recognised: bool
+    delegations: tuple[Delegation, ...]
 
 
 class AccountList(Result):
@@ -230,43 +257,6 @@ class Block(Result):
     signers: tuple[Signer, ...]
 
 
-class Header(Result):
-    """A block without its transactions."""
-
-    height: Count
-    block: Hex32
-    time_ms: Count
-    round: Count
-    proposer: Hex32
-    previous_block: Hex32
-    state_root: Hex32
-    transactions: Count
-
-
-class HeaderList(Result):
-    """Blocks in the order of the log."""
-
-    headers: tuple[Header, ...]
-
-
-class ChainParams(Result):
-    """The parameters of the protocol in force; names carry the units."""
-
-    height: Count
-    parameters: dict[str, Any]
-
-
-class Supply(Result):
-    """Where all FML is: genesis + minted - burned = total = the sum of the places."""
-
-    height: Count
-    genesis_units: Units
-    minted_units: Units
-    burned_units: Units
-    total_units: Units
-    places: dict[str, Units]
-
-
 # --- logs and events -------------------------------------------------------------------------------------------------
 
 
@@ -344,7 +334,7 @@ class WorkEvent(Result):
     """How far a piece of long work is: topic `work`. The last event of each says `done` or `failed`.
 
     `done` and `total` count `unit`; `rate_millionths` is units a second since it began; `left_ms` is null while
-    nothing was done yet.
+    nothing was done yet; `note` says in a few words what else there is to say, such as a training's loss.
     """
 
     work: Count
@@ -357,6 +347,7 @@ class WorkEvent(Result):
     elapsed_ms: Count
     rate_millionths: Count
     left_ms: Count | None
+    note: str = ""
 
 
 class WorkList(Result):

@@ -34,11 +34,14 @@ def board():
             dataset="ab"[number],
             is_settled=True,
             pot_units=100,
+            emitted_units=10,
+            creator_units=0,
             ranking=tuple(
                 Ranked(
                     rank=place + 1,
                     tag=f"{number}{who}" * 32,
                     account=address(who),
+                    stake_units=100,
                     score_millionths=900_000 - place * 10_000,
                     share_millionths=400_000,
                     duplicate_of=None,
@@ -49,16 +52,21 @@ def board():
                 for place, who in enumerate(ranks)
             ),
             validators=tuple(
-                ValidatorPayout(account=address(who), payout_units=28 if who == "e" else 24, slashed_units=0)
+                ValidatorPayout(
+                    account=address(who), stake_units=100, payout_units=28 if who == "e" else 24, slashed_units=0
+                )
                 for who in "ef"
             ),
         )
         for number, ranks in enumerate(("bcd", "dbc"))
     )
-    payouts = [Payout(account=address(who), a_units=4, b_units=28, validating_units=0) for who in "bcd"]
+    payouts = [
+        Payout(account=address(who), a_units=4, b_units=28, validating_units=0, creating_units=0, passed_on_units=0)
+        for who in "bcd"
+    ]
     payouts += [
-        Payout(account=address("e"), a_units=0, b_units=0, validating_units=56),
-        Payout(account=address("f"), a_units=0, b_units=0, validating_units=48),
+        Payout(account=address("e"), a_units=0, b_units=0, validating_units=56, creating_units=0, passed_on_units=0),
+        Payout(account=address("f"), a_units=0, b_units=0, validating_units=48, creating_units=0, passed_on_units=0),
     ]
     return Leaderboard(task=1, name="digits", status="settled", epochs=epochs, payouts=tuple(payouts))
 

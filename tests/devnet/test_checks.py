@@ -3,11 +3,17 @@
 from msgspec.structs import replace
 
 from devnet.checks import Snapshot, check_agreement, check_duties, check_settled, check_supply
-from flocknode.rpc.records import Supply
+from flocknode.rpc.chain_records import Emission, Supply
 
 SNAPSHOTS = [Snapshot(name, 9, "b" * 64, "5" * 64) for name in ("alice", "bob")]
 SUPPLY = Supply(
-    height=9, genesis_units=100, minted_units=10, burned_units=4, total_units=106, places={"balances": 100, "stakes": 6}
+    height=9,
+    genesis_units=100,
+    minted_units=10,
+    burned_units=4,
+    total_units=106,
+    places={"balances": 100, "stakes": 6},
+    emission=Emission(period=0, next_ms=0, next_units=0),
 )
 
 

@@ -1,5 +1,6 @@
 """What `doctor` finds: each fault is planted, found, and comes with what to do about it."""
 
+import resource
 import shutil
 import socket
 import time
@@ -90,6 +91,15 @@ def test_space(home, monkeypatch, free, state):
     usage = namedtuple("usage", "free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(free))
     assert find(home, "disk")[0] == state
+
+
+@pytest.mark.parametrize(
+    ("hard", "state"), [(1024, "warning"), (4096, "ok"), (resource.RLIM_INFINITY, "ok")], ids=["few", "enough", "all"]
+)
+def test_open_files(home, monkeypatch, hard, state):
+    """A hard limit below what a busy daemon opens is a warning; the soft one is none, for the daemon raises it."""
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (256, hard))
+    assert find(home, "open files")[0] == state
 
 
 def test_the_port(home):

@@ -34,6 +34,8 @@ def test_every_config_reads_back(name, port, bootstrap):
         ("port = 4001", "prot = 4001", "`prot` - at `$.network`"),
         ("port = 4001", "port = 70000", "$.network.port"),
         ("port = 4001", 'port = "4001"', "$.network.port"),
+        ("min_hops = 2", "min_hops = 0", "$.network.min_hops"),
+        ("min_hops = 2", "min_hops = 4", "$.network.min_hops"),
         ('level = "info"', 'level = "loud"', "$.log.level"),
         ('name = "alice"', "", "`name`"),
         ('name = "alice"', 'name = "al ice"', "$.name"),

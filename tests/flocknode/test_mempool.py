@@ -106,7 +106,7 @@ def test_bytes_that_are_no_transaction_are_refused(ledger, pool):
     with pytest.raises(InvalidSignature):
         pool.add(signed(foreign, ALICE))
     entries = tuple(
-        ScoreEntry(bytes([n // 256, n % 256]) * 16, Verdict.UNFETCHABLE, 0, None, None) for n in range(1_800)
+        ScoreEntry(bytes([n // 256, n % 256]) * 16, Verdict.UNFETCHABLE, 0, None, None) for n in range(2_200)
     )
     long = sign_transaction(
         ledger.chain, ALICE.seed, RevealScores(1, 0, bytes(32), entries), nonce=0, expires=9, fee=FEE

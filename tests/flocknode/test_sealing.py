@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flocknode.sealing import CLEAR_BYTES, SealedStream, make_key, open_file, open_piece, seal_piece
+from flocknode.sealing import SealedStream, make_key, open_file
 from protocol.blobs import PIECE_BYTES, piece_count
 from protocol.errors import InvalidProof
+from protocol.sealed_pieces import CLEAR_BYTES, open_piece, seal_piece
 
 KEY = bytes(range(32))
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from flocknode import worker as worker_module
 from flocknode.jobs import (
     MAX_REASON_CHARACTERS,
     DatasetPart,
@@ -24,7 +25,7 @@ from flocknode.jobs import (
     Submitted,
     Train,
     TrainSettings,
-    decode_job,
+    decode_request,
     encode_frame,
     shorten,
 )
@@ -59,7 +60,7 @@ def build_greedy(settings):
 """
 FAMILIES = ("noisy", "waiting", "broken", "greedy")
 ENTRY_POINTS = "[flocknode.models]\n" + "".join(f"test.{name} = test_families:build_{name}\n" for name in FAMILIES)
-SETTINGS = TrainSettings(3, 100_000, 64, 1)
+SETTINGS = TrainSettings(3, 100_000, 64, 1, "sgd")
 MEMORY_BYTES = 2 * 1024**3
 
 
@@ -94,7 +95,7 @@ async def _split(worker: Worker, directory: Path) -> DatasetSplit:
 
 def _training(split: DatasetSplit, output: Path, family: str | None = None) -> Train:
     model = ModelSpec(family, ()) if family else linear_model(inputs=10, outputs=1)
-    return Train(model, split.files[0].path, SETTINGS, str(output), None)
+    return Train(model, split.files[0].path, SETTINGS, str(output), None, None)
 
 
 async def test_split_train_evaluate(worker: Worker, tmp_path: Path) -> None:
@@ -106,10 +107,12 @@ async def test_split_train_evaluate(worker: Worker, tmp_path: Path) -> None:
     seen: list[Progress] = []
     trained = await worker.run(_training(split, tmp_path / "weights"), seen.append)
     assert trained.rows == 331
-    assert seen[-1] == Progress(3, 3)
+    assert (seen[-1].done, seen[-1].total) == (18, 18)
     submissions = (Submitted(bytes(32), str(tmp_path / "weights")), Submitted(bytes([1]) * 32, split.files[0].path))
     metric = MetricSpec("r2", True, -1_000_000, 1_000_000)
-    result = await worker.run(Evaluate(linear_model(inputs=10, outputs=1), metric, split.files[1].path, submissions, 9))
+    result = await worker.run(
+        Evaluate(linear_model(inputs=10, outputs=1), metric, split.files[1].path, submissions, (), 9, 0)
+    )
     assert [a.entry.verdict for a in result.assessments] == [Verdict.SCORED, Verdict.INVALID]
     assert worker.pid == pid
 
@@ -133,7 +136,7 @@ async def test_a_failed_job_says_why_and_the_worker_goes_on(worker: Worker, tmp_
     pid = worker.pid
     good = _training(split, tmp_path / "weights")
     for job, word in (
-        (Train(good.model, str(tmp_path / "nowhere"), SETTINGS, good.output, None), "nowhere"),
+        (Train(good.model, str(tmp_path / "nowhere"), SETTINGS, good.output, None, None), "nowhere"),
         (_training(split, tmp_path / "weights", "test.absent"), "test.absent"),
         (_training(split, tmp_path / "weights", "test.greedy"), "allocate"),
     ):
@@ -148,9 +151,84 @@ async def test_a_job_out_of_bounds_is_refused(worker: Worker, tmp_path: Path, pa
     """A part's name that would be a path does not even decode; the worker says so and goes on."""
     job = SplitDataset("diabetes", 0, (DatasetPart(part, 1),), str(tmp_path))
     with pytest.raises(Malformed):
-        decode_job(encode_frame(job)[4:])
+        decode_request(encode_frame(job)[4:])
     with pytest.raises(JobFailed, match="Malformed"):
         await worker.run(job)
+
+
+def _long_training(split: DatasetSplit, output: Path, passes: int = 100) -> Train:
+    settings = TrainSettings(passes, 1_000, 16, 1, "adam")
+    model = linear_model(inputs=10, outputs=1)
+    return Train(model, split.files[0].path, settings, str(output), None, f"{output}.checkpoint")
+
+
+async def test_training_gives_way_to_others_and_loses_nothing(
+    worker: Worker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two long trainings take turns, a job that comes later is done before both, and the weights are as if alone."""
+    split = await _split(worker, tmp_path)
+    await worker.run(_long_training(split, tmp_path / "alone"))
+    monkeypatch.setattr(worker_module, "SLICE_S", 0.05)
+    done: list[str] = []
+    order: list[str] = []
+    began = trio.Event()
+
+    async def train(name: str) -> None:
+        def note(progress: Progress) -> None:
+            if order[-1:] != [name]:
+                order.append(name)
+            began.set()
+
+        await worker.run(_long_training(split, tmp_path / name), note)
+        done.append(name)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(train, "first")
+        nursery.start_soon(train, "second")
+        await began.wait()
+        metric = MetricSpec("r2", True, -1_000_000, 1_000_000)
+        await worker.run(Evaluate(linear_model(inputs=10, outputs=1), metric, split.files[1].path, (), (), 9, 9))
+        done.append("evaluation")
+    assert done[0] == "evaluation"
+    assert len(order) >= 4, "they took turns"
+    for name in ("first", "second"):
+        assert (tmp_path / name).read_bytes() == (tmp_path / "alone").read_bytes()
+
+
+async def test_a_killed_training_goes_on_from_its_checkpoint(
+    worker: Worker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After kill -9 the same job begins where it last saved, and comes to the same bytes."""
+    monkeypatch.setattr(worker_module, "SLICE_S", 0.05)
+    split = await _split(worker, tmp_path)
+    job = _long_training(split, tmp_path / "killed")
+    checkpoint = Path(f"{tmp_path / 'killed'}.checkpoint")
+    seen: list[Progress] = []
+    began = trio.Event()
+
+    def kill_once_saved(progress: Progress) -> None:
+        seen.append(progress)
+        began.set()
+        if checkpoint.is_file() and progress.loss_millionths is not None:
+            assert worker.pid is not None
+            os.kill(worker.pid, signal.SIGKILL)
+
+    async def interrupt() -> None:
+        # It saves where it is to make room for this.
+        await began.wait()
+        await _split(worker, tmp_path / "other")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(interrupt)
+        with pytest.raises(JobFailed, match="status -9"):
+            await worker.run(job, kill_once_saved)
+    again: list[Progress] = []
+    result = await worker.run(job, again.append)
+    assert 0 < again[0].done <= seen[-1].done
+    assert again[0].loss_millionths is None
+    assert again[-1].loss_millionths is not None
+    assert await worker.run(_long_training(split, tmp_path / "whole")) == result
+    assert (tmp_path / "killed").read_bytes() == (tmp_path / "whole").read_bytes()
 
 
 async def _wait_until_busy(scratch: Path) -> None:

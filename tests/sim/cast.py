@@ -72,6 +72,7 @@ def genesis(size: int, params: Params) -> GenesisDocument:
             GenesisReplica(person.address, person.key, vrf.public(person.beacon_secret), 1_000 * UNITS_PER_FML)
             for person in people(size)
         ),
+        None,
     )
 
 

@@ -9,7 +9,12 @@ from flocknode.rpc.methods import (
     accounts,
     arena,
     arena_acts,
+    arena_audit,
+    arena_delegation,
+    arena_funding,
+    arena_proofs,
     arena_results,
+    arena_training,
     chain,
     keys,
     nodes,
@@ -20,5 +25,20 @@ from flocknode.rpc.methods import (
 
 def make_methods(node: Node) -> dict[str, Handler]:
     """Return all methods of a running node."""
-    namespaces = (nodes, keys, accounts, transactions, chain, arena, arena_acts, arena_results, verification)
+    namespaces = (
+        nodes,
+        keys,
+        accounts,
+        transactions,
+        chain,
+        arena,
+        arena_acts,
+        arena_audit,
+        arena_delegation,
+        arena_funding,
+        arena_proofs,
+        arena_results,
+        arena_training,
+        verification,
+    )
     return {name: handler for namespace in namespaces for name, handler in namespace.make_methods(node).items()}

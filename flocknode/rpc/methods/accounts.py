@@ -1,11 +1,15 @@
 """`account.*`: who owns what."""
 
 from flocknode.node import Node
+from flocknode.rpc.delegations import describe_delegations
 from flocknode.rpc.dispatch import Handler
-from flocknode.rpc.records import MAX_LIST, Account, AccountList, Count, Hex32
+from flocknode.rpc.methods.transactions import send
+from flocknode.rpc.records import MAX_LIST, Account, AccountList, Count, Hex32, Outcome
 from protocol.rules import purses
 from protocol.rules.accounts import get_next_nonce
+from protocol.rules.standing import get_standing
 from protocol.state import StateView
+from protocol.transactions import Recognise
 
 BALANCE, BOND, STAKE, DEPOSIT, UNBONDING = b"b", b"k", b"s", b"d", b"u"
 
@@ -16,13 +20,18 @@ def describe_account(state: StateView, address: bytes) -> Account:
     def bonded(kind: bytes) -> int:
         return sum(units for purse, units in purses.scan_purses(state, kind) if purse.endswith(address))
 
+    delegations, standing = describe_delegations(state, address), get_standing(state, address)
     return Account(
         address=address.hex(),
         nonce=get_next_nonce(state, address),
         balance_units=purses.get_units(state, purses.balance_of(address)),
         bonded_units=purses.get_units(state, purses.replica_bond_of(address)),
         staked_units=bonded(STAKE) + bonded(DEPOSIT),
+        delegated_units=sum(one.worth_units + one.waiting_units for one in delegations),
         unbonding_units=bonded(UNBONDING),
+        has_record=standing.has_record,
+        is_recognised=standing.is_recognised,
+        delegations=delegations,
     )
 
 
@@ -44,4 +53,8 @@ def make_methods(node: Node) -> dict[str, Handler]:
             next=shown[-1].hex() if shown and len(found) > len(shown) else None,
         )
 
-    return {"account.show": show, "account.list": list_accounts}
+    async def recognise(*, address: Hex32, wait: bool = True) -> Outcome:
+        """Let an account create tasks without a stake: for the governance account, which `chain.params` names."""
+        return await send(node, Recognise(bytes.fromhex(address)), wait=wait)
+
+    return {"account.show": show, "account.list": list_accounts, "account.recognise": recognise}

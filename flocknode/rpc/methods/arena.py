@@ -6,6 +6,7 @@ from flocknode.errors import UsageError
 from flocknode.node import Node
 from flocknode.rpc.arena_records import (
     Dataset,
+    Funding,
     Member,
     Task,
     TaskList,
@@ -13,9 +14,11 @@ from flocknode.rpc.arena_records import (
     TaskState,
     TaskSummary,
 )
+from flocknode.rpc.delegations import describe_vault
 from flocknode.rpc.dispatch import Handler
 from flocknode.rpc.records import MAX_LIST, Count
 from protocol.errors import NotFound
+from protocol.params import Params
 from protocol.plain import to_plain
 from protocol.rules import purses
 from protocol.rules.arena import records
@@ -24,7 +27,19 @@ from protocol.state import StateView
 from protocol.transactions import Role
 
 ROLES = {"trainer": Role.TRAINER, "validator": Role.VALIDATOR}
-STATES: dict[Phase, TaskState] = {Phase.OPENING: "opening", Phase.FINISHED: "settled", Phase.EXPIRED: "expired"}
+STATES: dict[Phase, TaskState] = {
+    Phase.OPENING: "opening",
+    Phase.FINISHED: "settled",
+    Phase.EXPIRED: "expired",
+    Phase.CANCELLED: "cancelled",
+}
+
+
+FUNDING: dict[records.Funding, Funding] = {
+    records.Funding.ESCROW: "escrow",
+    records.Funding.AWAITED: "awaited",
+    records.Funding.VERIFIED: "verified",
+}
 
 
 def state_of(task: records.Task) -> TaskState:
@@ -59,12 +74,14 @@ def summarise(state: StateView, task: records.Task) -> TaskSummary:
         trainers=len(scan_members(state, task.id, Role.TRAINER)),
         validators=len(scan_members(state, task.id, Role.VALIDATOR)),
         escrow_units=purses.get_units(state, purses.pot_of(task.id)),
+        funding=FUNDING[task.funding],
+        emitted_units=purses.get_units(state, purses.emission_of(task.id)),
     )
 
 
-def describe_members(state: StateView, task: records.Task) -> tuple[Member, ...]:
+def describe_members(state: StateView, params: Params, task: records.Task) -> tuple[Member, ...]:
     """Return everybody with a role in a task."""
-    has_epoch = task.phase not in (Phase.OPENING, Phase.EXPIRED)
+    has_epoch = task.phase not in (Phase.OPENING, Phase.EXPIRED, Phase.CANCELLED)
     drawn = {juror.address for juror in get_epoch(state, task.id, task.epoch).drawn} if has_epoch else set()
     names: dict[Role, Literal["trainer", "validator"]] = {Role.TRAINER: "trainer", Role.VALIDATOR: "validator"}
     creator = Member(
@@ -74,6 +91,7 @@ def describe_members(state: StateView, task: records.Task) -> tuple[Member, ...]
         has_attested=False,
         is_drawn=False,
         is_leaving=False,
+        vault=None,
     )
     others = (
         Member(
@@ -83,6 +101,7 @@ def describe_members(state: StateView, task: records.Task) -> tuple[Member, ...]
             has_attested=member.is_attested,
             is_drawn=address in drawn,
             is_leaving=member.is_leaving,
+            vault=describe_vault(state, params, task.id, address, member),
         )
         for role in Role
         for address, member in scan_members(state, task.id, role)
@@ -90,7 +109,7 @@ def describe_members(state: StateView, task: records.Task) -> tuple[Member, ...]
     return (creator, *others)
 
 
-def describe_task(state: StateView, task: records.Task) -> Task:
+def describe_task(state: StateView, params: Params, task: records.Task) -> Task:
     """Return everything about a task but its results."""
     spec = task.spec
     datasets = zip(("a", "b"), (spec.dataset_a, spec.dataset_b), task.published, strict=True)
@@ -111,8 +130,8 @@ def describe_task(state: StateView, task: records.Task) -> Task:
             )
             for name, dataset, key in datasets
         ),
-        members=describe_members(state, task),
-        parameters=to_plain(spec.settings),
+        members=describe_members(state, params, task),
+        parameters={**to_plain(spec.settings), **{f"needed_{k}": v for k, v in to_plain(spec.needs).items()}},
     )
 
 
@@ -135,6 +154,6 @@ def make_methods(node: Node) -> dict[str, Handler]:
 
     async def show(*, task: TaskReference) -> Task:
         """Show everything about a task but its results."""
-        return describe_task(node.chain.view, find_task(node.chain.view, task))
+        return describe_task(node.chain.view, node.chain.params, find_task(node.chain.view, task))
 
     return {"arena.list": list_tasks, "arena.show": show}

@@ -1,6 +1,6 @@
 """`arena.*`: what was entered, scored and paid."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from flocknode.node import Node
 from flocknode.rpc.arena_records import (
@@ -19,7 +19,7 @@ from flocknode.rpc.dispatch import Handler
 from flocknode.rpc.methods.arena import find_task, state_of
 from flocknode.rpc.records import Count
 from protocol.crypto import integer_bytes
-from protocol.rules.arena import records
+from protocol.rules.arena import records, results
 from protocol.rules.arena.records import Phase, scan_sheets, scan_submissions
 from protocol.state import StateView
 from protocol.transactions import Verdict
@@ -27,7 +27,7 @@ from protocol.transactions import Verdict
 
 def epochs_of(task: records.Task, epoch: int | None) -> range:
     """Return the epochs of a task that began, or the one that was asked for."""
-    if task.phase in (Phase.OPENING, Phase.EXPIRED):
+    if task.phase in (Phase.OPENING, Phase.EXPIRED, Phase.CANCELLED):
         return range(0)
     return range(task.epoch + 1) if epoch is None else range(epoch, min(epoch, task.epoch) + 1)
 
@@ -48,7 +48,7 @@ def describe_submissions(node: Node, task: records.Task, epoch: int) -> Iterator
 
 def describe_scores(node: Node, task: records.Task, epoch: int) -> Iterator[ScoreEntry]:
     """Yield what validators revealed for an epoch, by validator and tag."""
-    result = records.RESULTS.get(node.chain.view, integer_bytes(task.id), integer_bytes(epoch))
+    result = results.RESULTS.get(node.chain.view, integer_bytes(task.id), integer_bytes(epoch))
     ignored = {} if result is None else {ranked.tag: ranked.ignored for ranked in result.ranking}
     for validator, sheet in scan_sheets(node.chain.view, task.id, epoch):
         for entry in sheet.entries or ():
@@ -66,28 +66,38 @@ def describe_scores(node: Node, task: records.Task, epoch: int) -> Iterator[Scor
 
 def describe_epoch(state: StateView, task: records.Task, epoch: int) -> Epoch:
     """Return how an epoch was settled, or that it was not yet."""
-    result = records.RESULTS.get(state, integer_bytes(task.id), integer_bytes(epoch))
+    result = results.RESULTS.get(state, integer_bytes(task.id), integer_bytes(epoch))
+    begun = records.get_epoch(state, task.id, epoch)
+    stakes = {seat.address: seat.stake for seat in begun.seats} | {juror.address: juror.stake for juror in begun.drawn}
     return Epoch(
         epoch=epoch,
         dataset="b" if epoch + 1 == task.spec.epochs else "a",
         is_settled=result is not None,
         pot_units=0 if result is None else result.pot,
-        ranking=() if result is None else tuple(describe_rank(ranked) for ranked in result.ranking),
+        emitted_units=0 if result is None else result.emitted,
+        creator_units=0 if result is None else result.creator_reward,
+        ranking=() if result is None else tuple(describe_rank(ranked, stakes) for ranked in result.ranking),
         validators=()
         if result is None
         else tuple(
-            ValidatorPayout(account=v.address.hex(), payout_units=v.earned, slashed_units=v.slashed)
+            ValidatorPayout(
+                account=v.address.hex(),
+                stake_units=stakes[v.address],
+                payout_units=v.earned,
+                slashed_units=v.slashed,
+            )
             for v in result.validators
         ),
     )
 
 
-def describe_rank(ranked: records.Ranked) -> Ranked:
-    """Return one submission's outcome for people."""
+def describe_rank(ranked: results.Ranked, stakes: Mapping[bytes, int]) -> Ranked:
+    """Return one submission's outcome for people, with the stake that its author counted with."""
     return Ranked(
         rank=ranked.rank,
         tag=ranked.tag.hex(),
         account=None if ranked.author is None else ranked.author.hex(),
+        stake_units=None if ranked.author is None else stakes[ranked.author],
         score_millionths=ranked.score,
         share_millionths=ranked.share,
         duplicate_of=None if ranked.duplicate_of is None else ranked.duplicate_of.hex(),
@@ -95,6 +105,25 @@ def describe_rank(ranked: records.Ranked) -> Ranked:
         reward_b_units=ranked.reward_b,
         payout_units=ranked.reward_a + ranked.reward_b,
     )
+
+
+def describe_payouts(state: StateView, task: records.Task) -> tuple[Payout, ...]:
+    """Return what everybody got from a task so far; its creator first, if it got anything."""
+    created = sum(result.creator_reward for _, result in results.RESULTS.scan(state, integer_bytes(task.id)))
+    nothing = {"a_units": 0, "b_units": 0, "validating_units": 0, "passed_on_units": 0}
+    creator = (Payout(account=task.creator.hex(), creating_units=created, **nothing),) if created else ()
+    members = (
+        Payout(
+            account=address.hex(),
+            a_units=member.earned_a,
+            b_units=member.earned_b,
+            validating_units=member.earned_validating,
+            creating_units=0,
+            passed_on_units=member.passed_on,
+        )
+        for address, member in records.MEMBERS.scan(state, integer_bytes(task.id))
+    )
+    return (*creator, *members)
 
 
 def make_methods(node: Node) -> dict[str, Handler]:
@@ -121,15 +150,7 @@ def make_methods(node: Node) -> dict[str, Handler]:
             name=found.spec.name,
             status=state_of(found),
             epochs=tuple(describe_epoch(view, found, number) for number in epochs_of(found, epoch)),
-            payouts=tuple(
-                Payout(
-                    account=address.hex(),
-                    a_units=member.earned_a,
-                    b_units=member.earned_b,
-                    validating_units=member.earned_validating,
-                )
-                for address, member in records.MEMBERS.scan(view, integer_bytes(found.id))
-            ),
+            payouts=describe_payouts(view, found),
         )
 
     return {"arena.submissions": submissions, "arena.scores": scores, "arena.leaderboard": leaderboard}

@@ -2,24 +2,16 @@
 
 from flocknode.block_history import FIRST_HEIGHT
 from flocknode.node import Node
+from flocknode.rpc.chain_records import ChainParams, Emission, Header, HeaderList, Supply
 from flocknode.rpc.dispatch import Handler
-from flocknode.rpc.records import (
-    MAX_LIST,
-    Block,
-    BlockTransaction,
-    ChainHead,
-    ChainParams,
-    Count,
-    Header,
-    HeaderList,
-    Signer,
-    Supply,
-)
+from flocknode.rpc.records import MAX_LIST, Block, BlockTransaction, ChainHead, Count, Signer
 from protocol import blocks
 from protocol.codec import encode
 from protocol.errors import NotFound
 from protocol.plain import to_plain
 from protocol.rules import purses
+from protocol.rules.emission import get_emission, get_task_part
+from protocol.rules.standing import get_governance
 from protocol.transactions import SignedTransaction, open_transaction
 
 # What the first byte of a purse's name says its units are bonded to.
@@ -27,11 +19,15 @@ PLACES = {
     b"b": "balances",
     b"k": "replica_bonds",
     b"s": "stakes",
+    b"v": "delegated",
+    b"w": "waiting_delegations",
     b"d": "deposits",
     b"p": "task_pots",
     b"r": "reward_b",
     b"u": "unbonding",
     b"t": "treasury",
+    b"e": "emitted_for_tasks",
+    b"x": "reserve",
 }
 
 
@@ -92,6 +88,33 @@ def describe_entry(node: Node, data: bytes, receipt: blocks.Receipt) -> BlockTra
     )
 
 
+def describe_emission(node: Node) -> Emission:
+    """Return where the emission stands."""
+    found = get_emission(node.chain.view)
+    return Emission(
+        period=found.period, next_ms=found.next_ms, next_units=get_task_part(node.chain.params, found.period)
+    )
+
+
+def describe_supply(node: Node) -> Supply:
+    """Return where all FML is."""
+    view = node.chain.view
+    counted, genesis = purses.get_supply(view), node.chain.document
+    born = sum(account.balance for account in genesis.accounts) + sum(r.bond for r in genesis.replicas)
+    places = dict.fromkeys(PLACES.values(), 0)
+    for purse, units in purses.scan_purses(view):
+        places[PLACES[purse[:1]]] += units
+    return Supply(
+        height=node.chain.head.height,
+        genesis_units=born,
+        minted_units=counted.minted - born,
+        burned_units=counted.burned,
+        total_units=counted.minted - counted.burned,
+        places=places,
+        emission=describe_emission(node),
+    )
+
+
 def make_methods(node: Node) -> dict[str, Handler]:
     """Return the methods of this namespace."""
 
@@ -124,24 +147,16 @@ def make_methods(node: Node) -> dict[str, Handler]:
 
     async def params() -> ChainParams:
         """Show the parameters of the rules."""
-        return ChainParams(height=node.chain.head.height, parameters=to_plain(node.chain.params))
+        governance = get_governance(node.chain.view)
+        return ChainParams(
+            height=node.chain.head.height,
+            governance=None if governance is None else governance.hex(),
+            parameters=to_plain(node.chain.params),
+        )
 
     async def supply() -> Supply:
         """Show where all FML is; the places add up to the total."""
-        view = node.chain.view
-        counted, genesis = purses.get_supply(view), node.chain.document
-        born = sum(account.balance for account in genesis.accounts) + sum(r.bond for r in genesis.replicas)
-        places = dict.fromkeys(PLACES.values(), 0)
-        for purse, units in purses.scan_purses(view):
-            places[PLACES[purse[:1]]] += units
-        return Supply(
-            height=node.chain.head.height,
-            genesis_units=born,
-            minted_units=counted.minted - born,
-            burned_units=counted.burned,
-            total_units=counted.minted - counted.burned,
-            places=places,
-        )
+        return describe_supply(node)
 
     return {
         "chain.head": head,

@@ -65,6 +65,7 @@ def make_methods(node: Node) -> dict[str, Handler]:
             peers=len(node.network.peers),
             pending_transactions=len(node.mempool),
             worker=node.worker_state(),
+            relaying=f"{node.kit.courier.status}; for others: {node.mix.describe()}",
             cause=replica.cause or describe_calm(node),
         )
 

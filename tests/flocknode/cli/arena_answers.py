@@ -25,9 +25,15 @@ class ArenaAnswers:
         escrow_units: r.Units,
         metric_low_millionths: int = 0,
         metric_high_millionths: int = 1_000_000,
+        stake_units: r.Units | None = None,
+        settings: a.TaskOptions | None = None,
+        needed_memory_mib: r.Count = 512,
+        needed_evaluation_ms: r.Count = 5_000,
         wait: bool = True,
     ) -> a.Submitted:
         """Create a task."""
+        if stake_units is not None or settings:
+            self.calls.append((stake_units, settings))
         self.hub.publish("work", self.training(state="done", kind="sealing", subject="a"))
         self.calls.append((name, family, model, metric, escrow_units, metric_low_millionths, dataset_a))
         return a.Submitted(task=TASK, outcome=self.outcome())
@@ -40,6 +46,8 @@ class ArenaAnswers:
         stake_units: r.Units,
         dataset: r.FilePath | None = None,
         training: a.Training | None = None,
+        memory_mib: r.Count | None = None,
+        evaluation_ms: r.Count | None = None,
         wait: bool = True,
     ) -> a.Submitted:
         """Join a task."""
@@ -52,6 +60,64 @@ class ArenaAnswers:
 
     async def leave(self, *, task: a.TaskReference, wait: bool = True) -> a.Submitted:
         """Leave."""
+        return a.Submitted(task=TASK, outcome=self.outcome())
+
+    async def complain(self, *, task: a.TaskReference, wait: bool = True) -> a.Submitted:
+        """Complain."""
+        self.calls.append((task,))
+        return a.Submitted(task=TASK, outcome=self.outcome())
+
+    async def publish_key(self, *, task: a.TaskReference, dataset: str, wait: bool = True) -> a.Submitted:
+        """Publish a key."""
+        self.calls.append((task, dataset))
+        return a.Submitted(task=TASK, outcome=self.outcome())
+
+    async def prove_piece(
+        self, *, task: a.TaskReference, dataset: str, piece: r.Count, wait: bool = True
+    ) -> a.Submitted:
+        """Prove a bad piece."""
+        self.calls.append((task, dataset, piece))
+        return a.Submitted(task=TASK, outcome=self.outcome())
+
+    async def prove_verdict(
+        self, *, task: a.TaskReference, epoch: r.Count, tag: r.Hex32, piece: r.Count = 0, wait: bool = True
+    ) -> a.Submitted:
+        """Prove a wrong verdict."""
+        self.calls.append((task, epoch, tag, piece))
+        return a.Submitted(task=TASK, outcome=self.outcome())
+
+    async def delegate(
+        self, *, task: a.TaskReference, operator: r.Hex32, units: r.Units, wait: bool = True
+    ) -> a.Submitted:
+        """Delegate."""
+        self.calls.append((task, operator, units))
+        return a.Submitted(task=TASK, outcome=self.outcome())
+
+    async def undelegate(
+        self, *, task: a.TaskReference, operator: r.Hex32, shares: r.Count | None = None, wait: bool = True
+    ) -> a.Submitted:
+        """Take back."""
+        self.calls.append((task, operator, shares))
+        return a.Submitted(task=TASK, outcome=self.outcome())
+
+    async def bounty(self, *, task: a.TaskReference, units: r.Units, wait: bool = True) -> a.Submitted:
+        """Give."""
+        self.calls.append((task, units))
+        return a.Submitted(task=TASK, outcome=self.outcome())
+
+    async def cancel(self, *, task: a.TaskReference, wait: bool = True) -> a.Submitted:
+        """Call off."""
+        self.calls.append((task, "cancel"))
+        return a.Submitted(task=TASK, outcome=self.outcome())
+
+    async def verify(self, *, task: a.TaskReference, wait: bool = True) -> a.Submitted:
+        """Verify."""
+        self.calls.append((task, "verify"))
+        return a.Submitted(task=TASK, outcome=self.outcome())
+
+    async def reward_share(self, *, task: a.TaskReference, millionths: r.Ratio, wait: bool = True) -> a.Submitted:
+        """Share."""
+        self.calls.append((task, millionths))
         return a.Submitted(task=TASK, outcome=self.outcome())
 
     def summary(self):
@@ -68,6 +134,8 @@ class ArenaAnswers:
             trainers=3,
             validators=3,
             escrow_units=10**12,
+            funding="verified",
+            emitted_units=9 * 10**11,
         )
 
     async def tasks(self, *, status: a.TaskState | None = None, limit: r.Count = 100) -> a.TaskList:
@@ -78,7 +146,22 @@ class ArenaAnswers:
         """A task."""
         if task not in ("digits", str(TASK)):
             raise NotFound(f"there is no task {task!r}", task=task)
-        member = {"stake_units": 50 * 10**9, "has_attested": True, "is_drawn": True, "is_leaving": False}
+        vault = a.Vault(
+            delegated_units=25 * 10**9,
+            shares=24 * 10**9,
+            delegators=2,
+            reward_share_millionths=100_000,
+            promised_share_millionths=200_000,
+            cut_share_millionths=0,
+            cut_ms=NOW_MS,
+        )
+        member = {
+            "stake_units": 50 * 10**9,
+            "has_attested": True,
+            "is_drawn": True,
+            "is_leaving": False,
+            "vault": vault,
+        }
         return a.Task(
             summary=self.summary(),
             family="mlp",
@@ -109,12 +192,30 @@ class ArenaAnswers:
         )
         return a.ScoreList(task=TASK, scores=(scored, invalid))
 
+    async def trainings(self, *, task: a.TaskReference | None = None) -> a.TrainingList:
+        """The trainings of this node."""
+        run = a.TrainingRun(
+            task=TASK,
+            name="digits",
+            epoch=1,
+            state="running",
+            reason="",
+            started_ms=NOW_MS,
+            done=40,
+            total=160,
+            resumed_from=20,
+            start=TAGS[0],
+            losses=(a.LossPoint(step=21, loss_millionths=2_302_585), a.LossPoint(step=40, loss_millionths=941_700)),
+        )
+        return a.TrainingList(trainings=(run,))
+
     async def leaderboard(self, *, task: a.TaskReference, epoch: r.Count | None = None) -> a.Leaderboard:
         """The leaderboard."""
         ranked = a.Ranked(
             rank=1,
             tag=TAGS[0],
             account=self.bob,
+            stake_units=75 * 10**9,
             score_millionths=941_700,
             share_millionths=540_541,
             duplicate_of=None,
@@ -127,8 +228,19 @@ class ArenaAnswers:
             dataset="a",
             is_settled=True,
             pot_units=10**11,
+            emitted_units=9 * 10**10,
+            creator_units=10**9,
             ranking=(ranked,),
-            validators=(a.ValidatorPayout(account=self.alice, payout_units=10**9, slashed_units=0),),
+            validators=(
+                a.ValidatorPayout(account=self.alice, stake_units=10**11, payout_units=10**9, slashed_units=0),
+            ),
         )
-        payout = a.Payout(account=self.bob, a_units=10**9, b_units=2 * 10**9, validating_units=0)
+        payout = a.Payout(
+            account=self.bob,
+            a_units=10**9,
+            b_units=2 * 10**9,
+            validating_units=0,
+            creating_units=0,
+            passed_on_units=10**8,
+        )
         return a.Leaderboard(task=TASK, name="digits", status="running", epochs=(settled,), payouts=(payout,))

@@ -12,14 +12,16 @@ from flocknode import logs, sealed_key
 from flocknode.cli import app
 from flocknode.founding import create_home, make_genesis, save_document
 from flocknode.home import Home
+from flocknode.rpc import chain_records as c
 from flocknode.rpc import records as r
 from flocknode.rpc.events import EventHub, make_log_methods
 from flocknode.rpc.server import RpcServer
 from protocol.errors import InsufficientFunds, NotFound
 from tests.flocknode.cli.arena_answers import NOW_MS, ArenaAnswers
+from tests.flocknode.cli.audit_answers import AuditAnswers
 
 
-class Node(ArenaAnswers):
+class Node(ArenaAnswers, AuditAnswers):
     """Handlers that answer with fixed records, about the accounts of a real genesis document."""
 
     def __init__(self, homes):
@@ -46,6 +48,7 @@ class Node(ArenaAnswers):
             "keys.unlock": self.unlock,
             "keys.lock": self.lock,
             "account.show": self.account,
+            "account.recognise": self.recognise,
             "account.list": self.accounts,
             "tx.transfer": self.transfer,
             "tx.submit": self.submit_raw,
@@ -60,11 +63,24 @@ class Node(ArenaAnswers):
             "arena.join": self.join,
             "arena.submit": self.submit,
             "arena.leave": self.leave,
+            "arena.complain": self.complain,
+            "arena.publish_key": self.publish_key,
+            "arena.prove_piece": self.prove_piece,
+            "arena.prove_verdict": self.prove_verdict,
+            "arena.delegate": self.delegate,
+            "arena.undelegate": self.undelegate,
+            "arena.reward_share": self.reward_share,
+            "arena.bounty": self.bounty,
+            "arena.cancel": self.cancel,
+            "arena.verify": self.verify,
             "arena.list": self.tasks,
             "arena.show": self.task,
             "arena.submissions": self.submissions,
             "arena.scores": self.scores,
             "arena.leaderboard": self.leaderboard,
+            "arena.training": self.trainings,
+            "arena.audit": self.audit,
+            "arena.explain": self.explain,
         }
 
     async def status(self) -> r.NodeStatus:
@@ -91,6 +107,7 @@ class Node(ArenaAnswers):
             peers=1,
             pending_transactions=3,
             worker="idle",
+            relaying="nothing to send",
             cause="waiting  height 43 r2  power online 50 % (need > 66.7 %)  missing bob",
         )
 
@@ -140,16 +157,21 @@ class Node(ArenaAnswers):
         self.calls.append((id, expiry_height))
         return self.outcome()
 
-    async def headers(self, *, from_height: r.Count | None = None, limit: r.Count = 20) -> r.HeaderList:
+    async def headers(self, *, from_height: r.Count | None = None, limit: r.Count = 20) -> c.HeaderList:
         """Headers."""
         hashes = {"block": "b1" * 32, "previous_block": "b0" * 32, "state_root": "5a" * 32}
-        header = r.Header(height=42, time_ms=NOW_MS, round=0, proposer=self.keys[1], transactions=3, **hashes)
-        return r.HeaderList(headers=(header,))
+        header = c.Header(height=42, time_ms=NOW_MS, round=0, proposer=self.keys[1], transactions=3, **hashes)
+        return c.HeaderList(headers=(header,))
 
     async def stop(self) -> r.Stopping:
         """Stop; the process that is waited for has ended already."""
         self.stopped.set()
         return r.Stopping(pid=2**22 - 1)
+
+    async def recognise(self, *, address: r.Hex32, wait: bool = True) -> r.Outcome:
+        """Recognise."""
+        self.calls.append((address, "recognise"))
+        return self.outcome()
 
     async def account(self, *, address: r.Hex32 | None = None) -> r.Account:
         """An account."""
@@ -159,7 +181,21 @@ class Node(ArenaAnswers):
             balance_units=1_500_000_001,
             bonded_units=10**12,
             staked_units=0,
+            delegated_units=3 * 10**9,
             unbonding_units=5 * 10**8,
+            has_record=True,
+            is_recognised=True,
+            delegations=(
+                r.Delegation(
+                    task=7,
+                    name="digits",
+                    operator=self.bob,
+                    shares=2 * 10**9,
+                    leaving_shares=0,
+                    worth_units=25 * 10**8,
+                    waiting_units=5 * 10**8,
+                ),
+            ),
         )
 
     async def accounts(self, *, after: r.Hex32 | None = None, limit: r.Count = 100) -> r.AccountList:
@@ -238,15 +274,18 @@ class Node(ArenaAnswers):
             ),
         )
 
-    async def params(self) -> r.ChainParams:
+    async def params(self) -> c.ChainParams:
         """The parameters."""
-        return r.ChainParams(height=42, parameters={"fee_floor_units": 10**6, "task": {"seats": [1, 2]}})
+        return c.ChainParams(
+            height=42, governance=self.bob, parameters={"fee_floor_units": 10**6, "task": {"seats": [1, 2]}}
+        )
 
-    async def supply(self) -> r.Supply:
+    async def supply(self) -> c.Supply:
         """The supply."""
         amounts = {"genesis_units": 4 * 10**12, "minted_units": 0, "burned_units": 10**8}
         total = 4 * 10**12 - 10**8
-        return r.Supply(height=42, **amounts, total_units=total, places={"balances": total})
+        emission = c.Emission(period=3, next_ms=NOW_MS, next_units=900 * 10**9)
+        return c.Supply(height=42, **amounts, total_units=total, places={"balances": total}, emission=emission)
 
 
 @pytest.fixture

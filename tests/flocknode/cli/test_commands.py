@@ -69,10 +69,15 @@ async def test_json_is_the_record(flocknode, node):
         ("chain params", "task.seats        [1, 2]"),
         ("chain supply", "burned     -0.1"),
         ("arena list", "7  digits  alice    running  2/2    score"),
-        ("arena show digits", "bob     validator         50  attested, drawn"),
+        (
+            "arena show digits",
+            "bob     validator         50         25  0.100000, next 0.200000, later 0.000000  attested, drawn",
+        ),
         ("arena submissions digits", "1  e2e2e2e2…  unclaimed  f0f0f0f0…   2000  yes     yes"),
         ("arena scores digits", "1  bob        e2e2e2e2…   invalid  copy of e1e1e1e1…"),
-        ("arena leaderboard digits", "1  e1e1e1e1…  bob     0.941700  0.540541  123.456789"),
+        ("arena leaderboard digits", "1  e1e1e1e1…  bob        75  0.941700  0.540541  123.456789"),
+        ("account show bob", "7  digits  bob       2000000000        2.5               0          0.5"),
+        ("arena training", "7  digits      2  running     40  160          20  e1e1e1e1…     2.302585  0.941700"),
         ("tx show " + "1d" * 32, "status   failed: too little (error 34)"),
         ("rpc chain.block height=3", '"height": 3'),
         ("version", "0.1.0"),
@@ -154,6 +159,8 @@ async def test_a_refusal_says_why_and_what_next(flocknode):
         ("rpc chain.block height=x", "$.height"),
         ("arena join digits --role trainer --stake 1", "--data FILE"),
         ("arena scores digits --epoch 0", "epochs count from 1"),
+        ("arena undelegate digits bob --shares 0", "at least one share"),
+        ("arena reward-share digits 1.5", "is not a part, from 0 to 1"),
         ("data split iris --out x --part a=1", "Invalid value"),
         ("data split digits --out x --part A=x", "not a part"),
         ("data split digits --out x --part a=1 --part a=2", "two parts have the name 'a'"),
@@ -180,17 +187,70 @@ async def test_joining_carries_files_and_settings(flocknode, node, tmp_path):
     """A trainer's data goes as an absolute path, its settings as a record; a validator has neither."""
     write_dataset(tmp_path / "bob.safetensors")
     code, out, err = await flocknode(
-        "arena join digits --role trainer --stake 50.5 --data bob.safetensors --passes 3 --seed 9",
+        "arena join digits --role trainer --stake 50.5 --data bob.safetensors --passes 3 --seed 9 --optimizer adam"
+        " --warm-start",
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": os.getcwd()},
     )
     assert (code, err, out) == (Exit.OK, "task 7\n", f"included in block 43  {'1d' * 32}\n")
     code, _, err = await flocknode("arena join digits --role validator --stake 10 --quiet")
     assert (code, err) == (Exit.OK, "")
+    training = Training(passes=3, seed=9, optimizer="adam", warm_start=True)
     assert node.calls == [
-        ("digits", "trainer", 50_500_000_000, str(tmp_path / "bob.safetensors"), Training(passes=3, seed=9)),
+        ("digits", "trainer", 50_500_000_000, str(tmp_path / "bob.safetensors"), training),
         ("digits", "validator", 10**10, None, None),
     ]
+
+
+async def test_delegating_carries_operators_and_parts(flocknode, node):
+    """Operators go by address, amounts in units, parts in millionths; without a number all shares leave."""
+    for command in (
+        "delegate digits bob 2.5",
+        "undelegate 7 bob --shares 40",
+        "undelegate 7 bob",
+        "reward-share 7 0.2",
+    ):
+        code, out, err = await flocknode(f"arena {command}")
+        assert (code, err, out) == (Exit.OK, "task 7\n", f"included in block 43  {'1d' * 32}\n")
+    assert node.calls == [("digits", node.bob, 25 * 10**8), ("7", node.bob, 40), ("7", node.bob, None), ("7", 200_000)]
+
+
+async def test_money_and_governance_carry_what_was_typed(flocknode, node):
+    """A bounty in FML, a cancellation, a verification, a recognised account; then what the answer says."""
+    for command in ("bounty digits 2.5", "cancel 7", "verify 7"):
+        code, out, err = await flocknode(f"arena {command}")
+        assert (code, err, out) == (Exit.OK, "task 7\n", f"included in block 43  {'1d' * 32}\n")
+    code, out, _ = await flocknode("account recognise bob")
+    assert (code, out) == (Exit.OK, f"included in block 43  {'1d' * 32}\n")
+    assert node.calls == [("digits", 25 * 10**8), ("7", "cancel"), ("7", "verify"), (node.bob, "recognise")]
+
+
+async def test_what_the_emission_does_is_shown(flocknode, node):
+    """In the supply, the parameters, the task and its leaderboard, and with the account."""
+    for command, text in (
+        ("supply", "3 emissions so far"),
+        ("supply", "brings 900 FML to verified tasks"),
+        ("chain params", "governance           bob"),
+        ("arena show digits", "verified: the emission pays it, too"),
+        ("arena show digits", "900 FML"),
+        ("arena leaderboard digits", "90 of it emitted"),
+        ("account show", "recognised by governance"),
+        ("account show", "was paid for training or validating"),
+    ):
+        code, out, _ = await flocknode(command)
+        assert (code, text in out) == (Exit.OK, True), (command, out)
+
+
+async def test_a_task_of_ones_own_settings_carries_them(flocknode, node, tmp_path):
+    """Names and numbers of options, and a stake; what is no option is refused before anything is sent."""
+    write_dataset(tmp_path / "a")
+    data = ["--data-a", str(tmp_path / "a"), "--data-b", str(tmp_path / "a")]
+    command = "arena create x --family linear --set inputs=1 --metric accuracy --escrow 1 --stake 0"
+    code, _, _ = await flocknode(command, "--option", "aggregation=median", "--option", "rewarded_trainers=3", *data)
+    assert code == Exit.OK
+    assert node.calls[0] == (0, {"aggregation": "median", "rewarded_trainers": 3})
+    code, _, err = await flocknode(command, "--option", "median", *data)
+    assert (code, "not an option such as" in err) == (Exit.USAGE, True)
 
 
 async def test_creating_carries_the_model(flocknode, node, tmp_path):

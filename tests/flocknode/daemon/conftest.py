@@ -71,7 +71,9 @@ def template(tmp_path_factory):
         patch.setattr(sealed_key, "OPERATIONS", 1)
         patch.setattr(sealed_key, "MEMORY_BYTES", 8192)
         create_home(home, genesis=None, port=None, bootstrap=(), name=None, passphrase=PASSPHRASE)
-    document = make_genesis([home], preset="devnet", name="t", balance_units=10**13, bond_units=10**12)
+    document = make_genesis(
+        [home], preset="devnet", name="t", balance_units=10**13, bond_units=10**12, governance=home.path.name
+    )
     save_document(home.genesis_file, document)
     return home.path
 

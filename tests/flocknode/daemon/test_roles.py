@@ -60,9 +60,10 @@ def flock(tmp_path, make_daemon, write_private, monkeypatch):
         save_document(daemon.home.genesis_file, document)
         others = tuple(address for other, address in zip(NAMES, addresses, strict=True) if other != name)
         config = make_config(name=name, port=ports[name], bootstrap=others)
-        save_config(
-            daemon.home, msgspec.structs.replace(config, log=msgspec.structs.replace(config.log, level="debug"))
-        )
+        # The one replica is also the only relay.
+        network = msgspec.structs.replace(config.network, min_hops=1)
+        log = msgspec.structs.replace(config.log, level="debug")
+        save_config(daemon.home, msgspec.structs.replace(config, network=network, log=log))
     yield daemons
     for daemon in daemons.values():
         if daemon.process is not None:

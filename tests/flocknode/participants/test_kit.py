@@ -7,9 +7,9 @@ import trio
 
 from flocknode.participants.kit import Kit
 from flocknode.rpc.events import EventHub
-from flocknode.sealing import CLEAR_BYTES
 from flocknode.work import Works
 from protocol.errors import InvalidProof
+from protocol.sealed_pieces import CLEAR_BYTES
 from storage.blobs import BlobStore
 
 KEY = b"k" * 32
