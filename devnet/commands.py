@@ -9,11 +9,12 @@ from typing import Annotated
 
 import trio
 from cyclopts import App, CycloptsError, Parameter
+from cyclopts.validators import Number
 
 from devnet import control, watch
 from devnet.applications import ApplicationName
 from devnet.bench.commands import app as bench
-from devnet.cast import PHASES, Phase
+from devnet.cast import CAST, PHASES, Phase
 from devnet.economy.commands import add_commands
 from devnet.errors import DaemonFailed, DevnetError
 from devnet.launch import hold, run_held
@@ -169,6 +170,37 @@ def scenario_soak(
     folder, options = State(state.absolute()), SoakOptions(blocks=blocks, seed=seed, json=json)
     with hold(folder):
         return run_held(lambda _: run_soak(folder, options, Screen()))
+
+
+@scenario.command(name="flooding")
+def scenario_flooding(
+    *,
+    nodes: Annotated[int, Parameter(validator=Number(gte=1, lte=len(CAST)))] = 3,
+    calm: bool = True,
+    seed: int = 0,
+    json: Path | None = None,
+    state: Folder = DEFAULT / "scenario-flooding",
+) -> int:
+    """Flood some of seven daemons from a process without a stake while a task runs; it must settle nevertheless.
+
+    Parameters
+    ----------
+    nodes
+        How many are flooded.
+    calm
+        Run a task that nobody disturbs before, to compare with.
+    seed
+        Chooses who is flooded, and with what.
+    json
+        Write all figures to this file.
+    state
+        Folder of the homes and the chain; an earlier chain in it is forgotten.
+    """
+    from devnet.flooding import FloodingOptions, run_flooding
+
+    folder, options = State(state.absolute()), FloodingOptions(seed=seed, nodes=nodes, has_calm=calm, json=json)
+    with hold(folder):
+        return run_held(lambda _: run_flooding(folder, options, Screen()))
 
 
 def require(path: Path) -> State:

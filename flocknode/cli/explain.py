@@ -11,6 +11,7 @@ from flocknode.home import load_names
 from flocknode.rpc.audit_records import ExplainedPayout, Explanation, Step, Vote
 from flocknode.rpc.call import call
 
+NOTHING_PAID = "Nothing was paid. What delegators earned is told with their operators' payouts, under OF IT DELEGATORS."
 # Shares and weights have 34 digits; so many tell them apart.
 DIGITS = 12
 
@@ -41,6 +42,8 @@ def parse_payout(options: Options, text: str) -> tuple[str, int | None, str | No
 
 def render(found: Explanation, names: Mapping[str, str], *, has_details: bool) -> list[str | Table]:
     """Return payouts for people: one line each with the sums, or the whole reckoning of each."""
+    if not found.payouts:
+        return [NOTHING_PAID]
     parts: list[str | Table] = [list_payouts(found.payouts, names)]
     if has_details:
         for payout in found.payouts:

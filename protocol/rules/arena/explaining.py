@@ -222,17 +222,25 @@ def trace_reward_b(replay: Replay) -> Iterator[Trace]:
     accrued = list_accrued(replay)
     pot = sum(part.total() for part in accrued)
     for account, units in split_by_key(pot, shares).items():
-        ranked = find_ranked(replay, account)
+        ranked, paid = find_ranked(replay, account), count_paid_b(replay, account)
+        assert paid <= units, "a trainer was paid more than its share"
         steps = (
             Step(tag="A15", what="reward B of all epochs", units=pot),
             *rank_steps(ranked),
             Step(tag="A5", what="rank weight on dataset B", number=str(ranks[account])),
             Step(tag="A15", what="mean stake times the part of epochs with a claim", units=vested[account]),
             Step(tag="A6", what="share of the trainers", number=str(shares[account])),
+            *([Step(tag="A11", what="for delegators that left: unpaid", units=units - paid)] if paid < units else []),
         )
-        yield make_trace(
-            replay, account, Kind.REWARD_B, units, merge_origins(units, accrued), steps, votes_on(replay, ranked)
-        )
+        origins = merge_origins(paid, accrued)
+        yield make_trace(replay, account, Kind.REWARD_B, paid, origins, steps, votes_on(replay, ranked))
+
+
+def count_paid_b(replay: Replay, account: bytes) -> int:
+    """Return what an account and its delegators got of reward B: what those would have got that left, nobody gets."""
+    member = get_member(replay.state, replay.task.id, account)
+    assert member is not None, "a reward of nobody"
+    return member.earned_b + replay.passed_on(account)[1]
 
 
 def list_accrued(replay: Replay) -> list[Origins]:
@@ -353,6 +361,9 @@ def make_trace(
     assert origins.total() == units, "the origins do not add up"
     reward_a, reward_b, validating = replay.passed_on(account)
     passed_on = {Kind.REWARD_A: reward_a, Kind.REWARD_B: reward_b, Kind.VALIDATING: validating}.get(kind, 0)
+    if passed_on:
+        tag = "A13" if kind is Kind.VALIDATING else "A11"
+        steps = (*steps, Step(tag=tag, what="of it the delegators' part", units=passed_on))
     return Trace(
         task=replay.task.id,
         epoch=replay.epoch,

@@ -227,14 +227,15 @@ def close_claiming(state: Overlay, context: Context, task: Task) -> None:
     """Settle the epoch, let those leave who want to, and begin the next epoch or finish the task."""
     settlement.settle_epoch(state, context, task)
     vaults.release_leaving(state, context, task)
+    if task.is_last_epoch():
+        # Everybody's bonds are released, and who was paid stays on record.
+        finish_task(state, context, task)
+        return
     for role in Role:
         for address, member in scan_members(state, task.id, role):
             if member.is_leaving:
                 remove_member(state, context, task.id, address, member)
-    if task.is_last_epoch():
-        finish_task(state, context, task)
-    else:
-        begin_epoch(state, context, replace(task, epoch=task.epoch + 1))
+    begin_epoch(state, context, replace(task, epoch=task.epoch + 1))
 
 
 def finish_task(state: Overlay, context: Context, task: Task) -> None:

@@ -48,6 +48,13 @@ async def test_one_payout_comes_with_its_reckoning(in_process, node):
     assert "sum" not in out
 
 
+async def test_who_was_paid_nothing_is_told_where_delegators_look(in_process):
+    """Somebody without a payout, such as a delegator, gets a sentence instead of an empty table."""
+    code, out, _ = await in_process(f"explain digits/1/{'0' * 64}")
+    assert (code, out.count("\n")) == (Exit.OK, 1)
+    assert "operators' payouts" in out
+
+
 @pytest.mark.parametrize("payout", ["", "digits/0", "digits/x", "digits/1/bob/2", "digits/1/nobody"])
 async def test_what_names_no_payout_is_refused(in_process, payout):
     """Epochs count from 1, accounts have names or addresses, and nothing follows them."""

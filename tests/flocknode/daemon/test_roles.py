@@ -2,32 +2,27 @@
 
 from collections import Counter
 
-import msgspec
 import pytest
 import trio
 
-from devnet.homes import HOST, choose_ports
 from flocknode import sealed_key
-from flocknode.config import make_config, save_config
-from flocknode.founding import create_home, load_document, make_genesis, save_document
+from flocknode.founding import create_home, load_document, make_genesis
 from flocknode.home import Home
 from flocknode.keystore import (
     load_account_seed,
     load_consensus_seed,
     load_peer_seed,
-    load_public_keys,
     load_vrf_secret,
 )
 from flocknode.log_files import read_lines
 from flocknode.participants.diary import Diary
-from flocknode.rpc.arena_records import Submitted
 from flocknode.rpc.client import open_client
-from flocknode.rpc.records import TaskEvent
 from protocol import vrf
 from protocol.crypto import hash_parts, integer_bytes
 from protocol.genesis import genesis_digest
 from storage.database import Database
 from storage.notes import Notes
+from tests.daemon_task import act, connect, read_task, start
 from tests.dataset_files import write_dataset
 from tests.secret_spellings import spellings
 
@@ -51,35 +46,12 @@ def flock(tmp_path, make_daemon, write_private, monkeypatch):
         write_private(daemon.passphrase_file, daemon.passphrase + "\n")
     homes = [daemon.home for daemon in daemons.values()]
     document = make_genesis(homes, preset="devnet", name="t", balance_units=10**13, bond_units=10**12)
-    document = msgspec.structs.replace(document, replicas=document.replicas[:1])
-    ports = choose_ports(dict.fromkeys(NAMES, 0))
-    addresses = [
-        f"/ip4/{HOST}/tcp/{ports[name]}/p2p/{load_public_keys(daemon.home).peer_id}" for name, daemon in daemons.items()
-    ]
-    for name, daemon in daemons.items():
-        save_document(daemon.home.genesis_file, document)
-        others = tuple(address for other, address in zip(NAMES, addresses, strict=True) if other != name)
-        config = make_config(name=name, port=ports[name], bootstrap=others)
-        # The one replica is also the only relay.
-        network = msgspec.structs.replace(config.network, min_hops=1)
-        log = msgspec.structs.replace(config.log, level="debug")
-        save_config(daemon.home, msgspec.structs.replace(config, network=network, log=log))
+    connect(daemons, document, level="debug")
     yield daemons
     for daemon in daemons.values():
         if daemon.process is not None:
             daemon.process.kill()
             daemon.process.wait()
-
-
-async def act(daemon, method, height=0, **params):
-    """Have a daemon send a transaction once it has a height, and return what became of it."""
-    async with open_client(daemon.home) as client:
-        if height:
-            blocks = await client.subscribe(["blocks"], from_height=height)
-            await blocks.receive()
-        done = await client.call(method, Submitted, **params)
-    assert done.outcome.status == "included", done.outcome
-    return done.outcome.height
 
 
 async def perform(flock, data):
@@ -106,14 +78,6 @@ async def read_past(daemon):
     """Return the events of the task that a daemon knows of, up to its end."""
     async with open_client(daemon.home) as client:
         return await read_task(await client.subscribe(["tasks"], from_height=1))
-
-
-async def read_task(events):
-    """Return the events of a task up to its end."""
-    told = []
-    while not told or told[-1].phase not in ("finished", "expired"):
-        told.append(msgspec.convert((await events.receive()).event, TaskEvent))
-    return told
 
 
 def leave_out_work(told):
@@ -169,10 +133,7 @@ def check_logs(name, daemon, document):
 async def test_no_role_tells_its_secrets_or_talks_too_much(flock, tmp_path):
     """Creator, trainers, validators: no key in any log at any level, two lines a block, and the same past for all."""
     data = str(write_dataset(tmp_path / "data", rows=40, columns=3).absolute())
-    async with trio.open_nursery() as nursery:
-        for daemon in flock.values():
-            start = ("--passphrase-file", str(daemon.passphrase_file))
-            nursery.start_soon(trio.to_thread.run_sync, lambda daemon=daemon, start=start: daemon.start(*start))
+    await start(flock)
     with trio.fail_after(SETTLE_S):
         told = await perform(flock, data)
     assert sum(event.phase == "settled" for event in told) == EPOCHS

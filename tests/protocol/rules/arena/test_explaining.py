@@ -9,8 +9,9 @@ from protocol.rules.arena import explaining, settlement
 from protocol.rules.arena.explaining import Kind, explain_epoch
 from protocol.rules.arena.records import MEMBERS, Phase, get_member
 from protocol.rules.arena.sources import count_sources
-from protocol.transactions import AddBounty, Delegate, SetRewardShare, Verdict
+from protocol.transactions import AddBounty, Delegate, Leave, SetRewardShare, Verdict
 from tests.arena_play import Play
+from tests.delegation_play import DelegationPlay, begin
 from tests.ledger_driver import FML
 
 
@@ -80,6 +81,25 @@ def test_delegators_parts_are_told():
     add_up(traces, play)
     passed = sum(trace.passed_on for trace in traces if trace.account == operator.address)
     assert passed == get_member(play.ledger.state, play.task, operator.address).passed_on > 0
+    told = [step.units for trace in traces for step in trace.steps if step.tag == "A13"]
+    assert sum(told) == passed, "and in its reckoning"
+
+
+def test_what_delegators_that_left_would_have_got_is_no_payout():
+    """Of the reward B of a trainer whose delegator left, its own part is traced; the rest is paid to nobody."""
+    play = DelegationPlay()
+    who, trainer = play.delegators[0], play.trainers[0]
+    begin(play, (who, trainer, 30 * FML))
+    play.undelegate(who, trainer, 30 * FML)
+    play.run_epoch().run_epoch()
+    traces = explain(play)
+    add_up(traces, play)
+    (trace,) = [one for one in traces if one.account == trainer.address and one.kind is Kind.REWARD_B]
+    member = get_member(play.ledger.state, play.task, trainer.address)
+    assert (trace.own, trace.passed_on) == (member.earned_b, 0)
+    assert trace.units == next(ranked.reward_b for ranked in play.result(1).ranking if ranked.author == trainer.address)
+    (unpaid,) = [step.units for step in trace.steps if step.what == "for delegators that left: unpaid"]
+    assert unpaid > 0
 
 
 @pytest.mark.parametrize("aggregation", Aggregation)
@@ -106,9 +126,16 @@ RUNS = {
     "one trainer comes": lambda play: (
         play.submit(play.trainers[:1]).open(play.trainers[:1]).commit().reveal().claim().run_epoch()
     ),
+    "a trainer leaves in the last epoch": lambda play: leave(play.run_epoch(), play.trainers[0]).run_epoch(),
+    "a validator leaves in the last epoch": lambda play: leave(play.run_epoch(), play.validators[0]).run_epoch(),
     "nobody comes to the last epoch": lambda play: play.run_epoch().submit([]).open([]),
     "all is invalid": lambda play: play.submit().open().commit(all_invalid(play)).reveal().claim().run_epoch(),
 }
+
+
+def leave(play, person):
+    play.send(person, Leave(play.task))
+    return play
 
 
 def all_invalid(play):
