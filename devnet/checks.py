@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from devnet.tables import parts_of
-from flocknode.cli.text import short
+from flocknode.cli.text import format_fml, short
 from flocknode.rpc.arena_records import Leaderboard
 from flocknode.rpc.chain_records import Supply
 
@@ -58,7 +58,8 @@ def check_settled(board: Leaderboard) -> Check:
     pots = sum(epoch.pot_units for epoch in board.epochs)
     paid = sum(sum(parts_of(one)) for one in board.payouts)
     passed = board.status == "settled" and settled == len(board.epochs) > 0 and paid == pots
-    text = f"task {board.task} is {board.status}, {settled} of {len(board.epochs)} epochs, {paid} of {pots} units paid"
+    money = f"{format_fml(paid)} of {format_fml(pots)} FML paid"
+    text = f"task {board.task} is {board.status}, {settled} of {len(board.epochs)} epochs, {money}"
     return Check("settled", passed, text)
 
 

@@ -10,7 +10,7 @@ import trio
 
 from devnet import checks, gather, play
 from devnet.applications import APPLICATIONS, ApplicationName
-from devnet.cast import CAST, Casting, cast_task
+from devnet.cast import CAST, GOVERNANCE, Casting, cast_task
 from devnet.checks import Check
 from devnet.control import make_server
 from devnet.daemon import Daemon, compile_packages, describe_end, read_last_lines
@@ -143,6 +143,9 @@ async def begin_task(flock: Flock, screen: Screen, casting: Casting) -> int:
     created = await play.create_task(flock, casting, epochs=EPOCHS)
     story.tell_created(casting, created)
     await play.verify_task(flock, created)
+    screen.say(
+        f"    {GOVERNANCE} holds the governance key and verifies it: from now on the emission pays it too (IV.A)"
+    )
     screen.step("Training nodes and validators stake and join (V.B); validators fetch the encrypted datasets")
     await play.join_all(flock, casting, created)
     story.tell_joined(casting)

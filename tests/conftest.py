@@ -1,6 +1,10 @@
 """What all tests share."""
 
 import signal
+from collections.abc import Iterator
+
+import pytest
+import structlog
 
 
 def pytest_configure() -> None:
@@ -10,3 +14,11 @@ def pytest_configure() -> None:
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def kept_logging() -> Iterator[None]:
+    """Undo what a test does to the logs of this process, so that the next one sees all that is said."""
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)

@@ -18,8 +18,6 @@ from protocol.blobs import BlobId, RunProof
 from storage.blobs import BlobStore
 
 CHAIN = b"c" * 32
-# What a link does is no part of the figures.
-structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(30))
 
 
 class NoMessages:
@@ -105,4 +103,6 @@ def write_certificate(folder: Path) -> Path:
 
 
 if __name__ == "__main__":
+    # What a link does is no part of the figures.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(30))
     trio.run(serve, Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))
