@@ -11,30 +11,26 @@ import msgspec
 from msgspec import Meta
 
 from protocol.errors import InvalidGenesis, OutOfBounds
-from protocol.types import MAX_INTEGER, UNITS_PER_FML, Amount, Record
+from protocol.types import (
+    DAY_MS,
+    GIBIBYTE,
+    HOUR_MS,
+    MEBIBYTE,
+    MILLION,
+    MINUTE_MS,
+    UNITS_PER_FML,
+    Amount,
+    Exponent,
+    PeriodMs,
+    PhaseMs,
+    PositiveAmount,
+    Ratio,
+    Record,
+    TimeoutMs,
+)
 
-MILLION = 1_000_000
-SECOND_MS = 1_000
-MINUTE_MS = 60 * SECOND_MS
-HOUR_MS = 60 * MINUTE_MS
-DAY_MS = 24 * HOUR_MS
-MEBIBYTE = 2**20
-GIBIBYTE = 2**30
-
-# A part of a whole, in millionths.
-Ratio = Annotated[int, Meta(ge=0, le=MILLION)]
-# The exponent of a stake, in millionths: 0 ignores the stake, 1,000,000 counts it as it is.
-Exponent = Annotated[int, Meta(ge=0, le=2 * MILLION)]
-# An amount that must not be zero, in units.
-PositiveAmount = Annotated[int, Meta(ge=1, le=MAX_INTEGER)]
 # How many ranks are paid.
 PaidRanks = Annotated[int, Meta(ge=1, le=100)]
-# The longest time a phase of a task stays open.
-PhaseMs = Annotated[int, Meta(ge=SECOND_MS, le=30 * DAY_MS)]
-# A time between messages or blocks.
-TimeoutMs = Annotated[int, Meta(ge=1, le=HOUR_MS)]
-# A time that stakes or evidence live.
-PeriodMs = Annotated[int, Meta(ge=SECOND_MS, le=365 * DAY_MS)]
 
 
 class Aggregation(IntEnum):

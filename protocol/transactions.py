@@ -16,9 +16,9 @@ from protocol.blobs import PIECE_BYTES, BlobId
 from protocol.codec import decode, encode
 from protocol.errors import InvalidSignature, Malformed, OutOfBounds
 from protocol.models import MetricSpec, ModelSpec, check_metric, check_model
-from protocol.params import Ratio, TaskSettings, check_task_settings
+from protocol.params import TaskSettings, check_task_settings
 from protocol.sealed_pieces import MAX_PATH_HASHES
-from protocol.types import Address, Amount, Bytes32, Count, Digest, Height, Name, Record, Score, Signature
+from protocol.types import Address, Amount, Bytes32, Count, Digest, Height, Name, Ratio, Record, Score, Signature
 
 # No preset of `Params.max_transaction_bytes` may exceed this; longer input is not even decoded.
 MAX_TRANSACTION_BYTES = 1024 * 1024

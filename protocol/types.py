@@ -9,6 +9,13 @@ from msgspec import Meta, Struct
 
 MAX_INTEGER = 2**63 - 1
 UNITS_PER_FML = 10**9
+MILLION = 1_000_000
+SECOND_MS = 1_000
+MINUTE_MS = 60 * SECOND_MS
+HOUR_MS = 60 * MINUTE_MS
+DAY_MS = 24 * HOUR_MS
+MEBIBYTE = 2**20
+GIBIBYTE = 2**30
 
 # A position in the log; the genesis state has height 0.
 Height = Annotated[int, Meta(ge=0, le=MAX_INTEGER)]
@@ -35,6 +42,19 @@ Bytes32 = Annotated[bytes, Meta(min_length=32, max_length=32)]
 Signature = Annotated[bytes, Meta(min_length=64, max_length=64)]
 # A short human-readable text on the log.
 Name = Annotated[str, Meta(min_length=1, max_length=64)]
+
+# A part of a whole, in millionths.
+Ratio = Annotated[int, Meta(ge=0, le=MILLION)]
+# The exponent of a stake, in millionths: 0 ignores the stake, 1,000,000 counts it as it is.
+Exponent = Annotated[int, Meta(ge=0, le=2 * MILLION)]
+# An amount that must not be zero, in units.
+PositiveAmount = Annotated[int, Meta(ge=1, le=MAX_INTEGER)]
+# The longest time a phase of a task stays open.
+PhaseMs = Annotated[int, Meta(ge=SECOND_MS, le=30 * DAY_MS)]
+# A time between messages or blocks.
+TimeoutMs = Annotated[int, Meta(ge=1, le=HOUR_MS)]
+# A time that stakes or evidence live.
+PeriodMs = Annotated[int, Meta(ge=SECOND_MS, le=365 * DAY_MS)]
 
 
 @dataclass_transform(frozen_default=True)

@@ -7,8 +7,9 @@ from devnet.economy.actors import Creator, Trainer, Validator
 from devnet.economy.attacks import fml, renamed
 from devnet.economy.report import Check, Report
 from devnet.economy.stage import Played, honest_trainers, honest_validators, play_market
-from protocol.params import DEVNET, HOUR_MS
+from protocol.params import DEVNET
 from protocol.rules.arena.records import Phase
+from protocol.types import HOUR_MS
 
 # An outage so long that every deadline passes in it.
 OUTAGE_MS = HOUR_MS

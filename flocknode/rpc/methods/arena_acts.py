@@ -19,10 +19,11 @@ from protocol import vrf
 from protocol.blinding import dataset_key_hash, join_alpha
 from protocol.errors import Malformed
 from protocol.models import METRICS, MetricSpec, ModelSpec, Setting
-from protocol.params import MEBIBYTE, TaskSettings
+from protocol.params import TaskSettings
 from protocol.plain import from_plain, to_plain
 from protocol.rules.arena import records
 from protocol.transactions import CreateTask, Join, Leave, Resources, Role, SealedDataset, TaskSpec, check_spec
+from protocol.types import MEBIBYTE
 
 # What judging an epoch takes where a creator says nothing.
 DEFAULT_NEEDED_MEMORY_MIB = 512

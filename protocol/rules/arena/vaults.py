@@ -15,13 +15,13 @@ from msgspec.structs import replace
 from protocol.crypto import integer_bytes, wide_bytes
 from protocol.formulas import arena as formulas
 from protocol.formulas import vaults as arithmetic
-from protocol.params import Params, Ratio
+from protocol.params import Params
 from protocol.rules import purses
 from protocol.rules.arena.records import Mark, Task, get_places, put_places
 from protocol.rules.context import Context
 from protocol.state import Overlay, StateView, Table
 from protocol.transactions import Role
-from protocol.types import MAX_INTEGER, Count, Record, TimeMs, WideAmount
+from protocol.types import MAX_INTEGER, Count, Ratio, Record, TimeMs, WideAmount
 
 
 class Vault(Record):

@@ -5,11 +5,12 @@ from msgspec.structs import replace
 
 from protocol.errors import NotEligible, OutOfBounds
 from protocol.formulas import fees
-from protocol.params import DEVNET, MILLION
+from protocol.params import DEVNET
 from protocol.rules import purses
 from protocol.rules.arena import vaults
 from protocol.rules.arena.records import Phase
 from protocol.transactions import Attest, CancelTask, Delegate, Leave, Role, Undelegate
+from protocol.types import MILLION
 from tests.delegation_play import SHARE, DelegationPlay, begin
 from tests.ledger_driver import FML
 

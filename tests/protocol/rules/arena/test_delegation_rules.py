@@ -4,11 +4,12 @@ import pytest
 from msgspec.structs import replace
 
 from protocol.errors import InsufficientFunds, NotEligible, OutOfBounds, WrongPhase
-from protocol.params import DEVNET, MILLION
+from protocol.params import DEVNET
 from protocol.rules import purses
 from protocol.rules.arena import judging, seats, settlement, vaults
 from protocol.rules.arena.delegation import delegate
 from protocol.transactions import Delegate, Role, SetRewardShare, Undelegate, check_payload
+from protocol.types import MILLION
 from tests.delegation_play import SHARE, DelegationPlay, begin
 from tests.ledger_driver import FML, Person
 

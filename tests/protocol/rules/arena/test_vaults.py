@@ -7,13 +7,14 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from protocol.errors import ProtocolError
-from protocol.params import DEVNET, MILLION
+from protocol.params import DEVNET
 from protocol.rules import purses
 from protocol.rules.arena import delegation, settlement, vaults
 from protocol.rules.arena.records import get_places, get_task
 from protocol.rules.context import Context
 from protocol.state import MemoryState, Overlay
 from protocol.transactions import Delegate, SetRewardShare, Undelegate
+from protocol.types import MILLION
 from tests.delegation_play import DelegationPlay, begin
 from tests.ledger_driver import FML
 
