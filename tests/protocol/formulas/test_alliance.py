@@ -1,0 +1,111 @@
+"""Known answers and properties of the equations of FL Alliance."""
+
+import inspect
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protocol.fixed import MILLION
+from protocol.formulas import alliance
+
+VECTORS = Path(__file__).parents[2] / "vectors"
+ALLIANCE: dict[str, list[dict[str, Any]]] = json.loads((VECTORS / "alliance.json").read_text())
+CASES = [pytest.param(case, id=f"{tag}-{case['note']}") for tag, cases in ALLIANCE.items() for case in cases]
+PROPOSERS = st.binary(min_size=4, max_size=4)
+
+
+def read(value: Any) -> Any:
+    """Return an argument of the vectors as Python has it: keys in hex."""
+    return {bytes.fromhex(key): item for key, item in value.items()} if isinstance(value, dict) else value
+
+
+def write(value: Any) -> Any:
+    """Return a result as the vectors have it."""
+    if isinstance(value, dict):
+        return {key.hex(): item for key, item in value.items()}
+    return [write(item) for item in value] if isinstance(value, tuple) else value
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_known_answer(case: dict[str, Any]) -> None:
+    """Every vector's arguments give its result, to the unit."""
+    function = getattr(alliance, case["function"])
+    bound = inspect.signature(function).bind_partial(**{k: read(v) for k, v in case["arguments"].items()})
+    assert write(function(*bound.args, **bound.kwargs)) == case["result"]
+
+
+@given(rows=st.dictionaries(PROPOSERS, st.integers(1, 10**9), min_size=1, max_size=12))
+def test_no_proposer_weighs_more_than_twice_its_head(rows: dict[bytes, int]) -> None:
+    """No beta exceeds 2 / P, and the next larger cap would let one exceed it or change nothing."""
+    weights = alliance.aggregation_weights(rows)
+    count, cap = len(rows), max(weights.values())
+    assert cap * count <= 2 * sum(weights.values())
+    wider = [min(n, cap + 1) for n in rows.values()]
+    assert max(wider) == cap or max(wider) * count > 2 * sum(wider)
+
+
+@given(
+    candidates=st.integers(0, 300),
+    proposer_share=st.integers(1, MILLION),
+    voter_share=st.integers(1, MILLION),
+)
+def test_roles_fit_and_the_voters_are_odd(candidates: int, proposer_share: int, voter_share: int) -> None:
+    """From four candidates on there is a proposer and an odd number of at least three voters; below, nobody."""
+    if proposer_share + voter_share > MILLION:
+        voter_share = MILLION - proposer_share or 1
+    counts = alliance.count_roles(
+        candidates, proposer_share_millionths=proposer_share, voter_share_millionths=voter_share
+    )
+    if candidates < 4:
+        assert counts == (0, 0)
+        return
+    assert counts.proposers >= 1
+    assert counts.voters >= 3
+    assert counts.voters % 2 == 1
+    assert counts.proposers + counts.voters <= candidates
+
+
+@given(
+    reward=st.integers(0, 10**17),
+    stakes=st.dictionaries(PROPOSERS, st.integers(0, 10**17), min_size=1, max_size=12),
+    data=st.data(),
+)
+def test_rewards_never_exceed_what_the_round_may_pay(
+    reward: int, stakes: dict[bytes, int], data: st.DataObject
+) -> None:
+    """What is paid is at most the round's reward, and nobody loses more than the rate of its stake."""
+    merits = {address: data.draw(st.integers(0, MILLION)) for address in stakes}
+    rewards, slashes = alliance.reward_and_slash(reward, stakes=stakes, merits=merits, slash_millionths=125_000)
+    assert sum(rewards.values()) <= reward
+    assert all(slashes[address] <= stakes[address] // 8 for address in stakes)
+
+
+@given(
+    rewards=st.dictionaries(PROPOSERS, st.integers(0, 10**15), min_size=1, max_size=8),
+    data=st.data(),
+)
+def test_impact_divides_the_same_sum(rewards: dict[bytes, int], data: st.DataObject) -> None:
+    """By impact the proposers get together what they would get by stake, and who gained nothing gets nothing of it."""
+    stakes = {address: data.draw(st.integers(1, 10**12)) for address in rewards}
+    gains = {address: data.draw(st.integers(-MILLION, MILLION)) for address in rewards}
+    shared = alliance.share_by_impact(rewards, stakes=stakes, gains=gains)
+    assert sum(shared.values()) == sum(rewards.values())
+    if max(gains.values()) > 0:
+        assert all(shared[address] == 0 for address in shared if gains[address] <= 0)
+
+
+def test_a_voter_agrees_with_every_tie() -> None:
+    """A tie accepts and slashes no voter, so both sides were right; otherwise only one was."""
+    assert alliance.agreement([1, -1], [0, 0]) == MILLION
+    assert alliance.agreement([1, -1], [1, 1]) == MILLION // 2
+
+
+def test_a_quorum_is_two_thirds() -> None:
+    """Two of three decide, one of three does not, and nobody decides for nobody."""
+    assert alliance.is_quorum(2, of=3)
+    assert not alliance.is_quorum(3, of=5)
+    assert not alliance.is_quorum(0, of=0)
