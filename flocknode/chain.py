@@ -149,6 +149,10 @@ class Chain:
         """Return whether a block without transactions would do something now."""
         return ledger.is_block_due(self.view, now_ms)
 
+    def has_task_events(self, height: int) -> bool:
+        """Return whether something became of a task at a height."""
+        return any(place[0] == height for place, _ in self.store.load_task_events((height, 0), 1))
+
     def name_of(self, address: bytes) -> str:
         """Return what the genesis document calls an account, else the first digits of its address; for people."""
         return self._names.get(address) or address.hex()[:ADDRESS_DIGITS]

@@ -74,7 +74,7 @@ class Engine:
         self.height_began_at = 0.0
         # Whether the newest block's state wants certifying by a successor; that of one that did nothing does not.
         newest = chain.load_block(height) if height else None
-        self.asks_for_successor = newest is None or bool(newest.transactions)
+        self.asks_for_successor = newest is None or bool(newest.transactions) or chain.has_task_events(height)
         # Set while more committed blocks wait to be appended: then nothing is signed in between.
         self.is_following_range = False
 

@@ -64,6 +64,9 @@ class BlockLog(Protocol):
     def find_altered_buckets(self) -> Sequence[int]:
         """Return the buckets whose stored records are not those that this node wrote."""
 
+    def has_task_events(self, height: int) -> bool:
+        """Return whether the block at a height brought a task on, so that its state wants certifying."""
+
     def load_block(self, height: int) -> Block | None:
         """Return a committed block."""
 

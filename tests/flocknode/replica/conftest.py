@@ -91,6 +91,9 @@ class ToyChain:
     def is_block_due(self, now_ms: int) -> bool:
         return False
 
+    def has_task_events(self, height: int) -> bool:
+        return height in self.phase_changes
+
     def find_altered_buckets(self) -> list[int]:
         return []
 

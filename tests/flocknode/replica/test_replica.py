@@ -55,6 +55,22 @@ async def test_a_phase_change_without_transactions_asks_for_a_successor(open_wor
         assert world.nodes[0].height == 4
 
 
+async def test_a_phase_change_asks_for_a_successor_after_a_restart_too(open_world, autojump_clock) -> None:
+    """Who died right after the block that changed a phase reads off its log that the next one must not wait."""
+    async with open_world() as world:
+        await world.start()
+        await world.wait_for_height(3)
+        for node in world.nodes:
+            node.kill()
+            node.chain.phase_changes = {3}
+        assert {node.height for node in world.nodes} == {3}
+        began = trio.current_time()
+        await world.start()
+        await world.wait_for_height(4)
+        # A replica that starts first asks its peers for its newest vote.
+        assert trio.current_time() - began < 1.5
+
+
 async def test_a_transaction_commits_in_a_fraction_of_a_second(open_world, autojump_clock) -> None:
     """The wait ends with the transaction: a few message delays, no timeout."""
     async with open_world() as world:
