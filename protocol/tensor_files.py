@@ -6,7 +6,7 @@ tensors' bytes without gaps (https://huggingface.co/docs/safetensors). Nothing i
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -16,8 +16,9 @@ from protocol.models import Shapes
 LENGTH_BYTES = 8
 MAX_HEADER_BYTES = 1024 * 1024
 MAX_DIMENSIONS = 8
-# The only types in use: real numbers, and the numbers of classes.
-ELEMENT_BYTES = {"F32": 4, "I64": 8}
+# The only types in use: real numbers, numbers of classes and exact sums, and the fixed-point numbers of an alliance.
+ELEMENT_BYTES = {"F32": 4, "I32": 4, "I64": 8}
+ElementType = Literal["F32", "I32", "I64"]
 
 
 class TensorInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -53,9 +54,9 @@ def parse_header(header: bytes, file_bytes: int) -> dict[str, TensorInfo]:
     return tensors
 
 
-def check_shapes(tensors: Mapping[str, TensorInfo], shapes: Shapes) -> None:
-    """Return if a file has exactly the tensors of a model, all float32; raise `Malformed` otherwise."""
-    expected = {name: ("F32", shape) for name, shape in shapes.items()}
+def check_shapes(tensors: Mapping[str, TensorInfo], shapes: Shapes, element: ElementType = "F32") -> None:
+    """Return if a file has exactly the tensors of a model, all of one type; raise `Malformed` otherwise."""
+    expected = {name: (element, shape) for name, shape in shapes.items()}
     found = {name: (tensor.dtype, tensor.shape) for name, tensor in tensors.items()}
     for name in sorted(expected.keys() | found.keys()):
         if found.get(name) != expected.get(name):

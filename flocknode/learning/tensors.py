@@ -14,7 +14,15 @@ from torch import Tensor
 
 from flocknode.learning.errors import UnusableFile
 from protocol.errors import Malformed
-from protocol.tensor_files import LENGTH_BYTES, TensorInfo, parse_header, read_header_length
+from protocol.models import Shapes
+from protocol.tensor_files import (
+    LENGTH_BYTES,
+    ElementType,
+    TensorInfo,
+    check_shapes,
+    parse_header,
+    read_header_length,
+)
 
 
 def read_header(path: Path) -> dict[str, TensorInfo]:
@@ -48,6 +56,19 @@ def load_tensors(path: Path, header: Mapping[str, TensorInfo]) -> dict[str, Tens
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise UnusableFile(f"tensor {name!r} holds NaN or infinity")
     return tensors
+
+
+def load_model(path: Path, shapes: Shapes, element: ElementType) -> dict[str, Tensor]:
+    """Return the tensors of a model's file; raise `UnusableFile` unless it has exactly these, of this type, all finite.
+
+    The header is compared before anything is allocated, so a file costs what the declared architecture costs.
+    """
+    header = read_header(path)
+    try:
+        check_shapes(header, shapes, element)
+    except Malformed as error:
+        raise UnusableFile(error.message) from error
+    return load_tensors(path, header)
 
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:

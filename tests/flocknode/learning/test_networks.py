@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from flocknode.learning.families import build_model
-from flocknode.learning.weights import get_layout
+from flocknode.learning.weights import get_module_shapes
 from protocol.models import ModelSpec, cnn_model, get_shapes, gpt_model, linear_model, mlp_model
 
 CNN = cnn_model(image=(2, 9, 8), channels=(3, 5), outputs=4)
@@ -16,7 +16,7 @@ def test_modules_have_the_tensors_that_the_log_expects(model: ModelSpec) -> None
     """Names and shapes are those that follow from the settings alone, so that a header can be judged without torch."""
     shapes = get_shapes(model)
     assert shapes is not None
-    assert get_layout(build_model(model)) == {name: ("F32", shape) for name, shape in shapes.items()}
+    assert get_module_shapes(build_model(model)) == shapes
 
 
 def test_a_convolutional_network_reads_images_from_rows() -> None:

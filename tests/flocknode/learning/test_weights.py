@@ -97,7 +97,7 @@ def test_a_large_lie_allocates_nothing(write_raw: WriteRaw) -> None:
     assert peak < 256 * 1024
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200, deadline=None)
 @given(position=st.integers(0, 200), value=st.integers(0, 255), cut=st.integers(0, 200))
 def test_any_damage_is_refused_or_harmless(tmp_path: Path, position: int, value: int, cut: int) -> None:
     """A changed or missing byte anywhere ends in a refusal or in finite weights, never in another error."""
