@@ -17,6 +17,8 @@ FRAME_LENGTH_BYTES = 4
 MAX_FRAME_BYTES = 8 * 1024 * 1024
 MAX_SUBMISSIONS = 2048
 MAX_PARTS = 64
+MAX_UPDATES = 256
+MAX_CANDIDATES = 1024
 MAX_REASON_CHARACTERS = 500
 
 FilePath = Annotated[str, Meta(min_length=1, max_length=1024)]
@@ -27,6 +29,8 @@ PartName = Annotated[str, Meta(pattern=r"\A[a-z0-9_-]{1,32}\Z")]
 DatasetName = Literal["digits", "diabetes", "mnist", "text"]
 DATASETS: tuple[DatasetName, ...] = get_args(DatasetName)
 Optimizer = Literal["sgd", "adam"]
+AggregationRule = Literal["fedavg", "median", "trimmed_mean", "krum", "multi_krum", "geometric_median"]
+AGGREGATION_RULES: tuple[AggregationRule, ...] = get_args(AggregationRule)
 
 
 class ProgressReport(Protocol):
@@ -164,8 +168,119 @@ class Evaluated(Record, tag=13):
     assessments: tuple[Assessment, ...]
 
 
-Job = SplitDataset | Train | Evaluate | Canonicalise
-Result = DatasetSplit | Trained | Paused | Evaluated | Canonicalised
+class MakeModel(Record, tag=5):
+    """Write a freshly initialised model of an alliance: fixed point, as `flocknode.learning.fixed_point` describes."""
+
+    model: ModelSpec
+    seed: Seed
+    output: FilePath
+
+
+class QuantiseWeights(Record, tag=6):
+    """Write the fixed-point form of a weights file, such as an Arena's winner, for an alliance to begin with."""
+
+    model: ModelSpec
+    source: FilePath
+    output: FilePath
+
+
+class Quantised(Record, tag=16):
+    """The result of `MakeModel` and `QuantiseWeights`: how many weights there are, how many left the range."""
+
+    parameters: Count
+    clipped: Count
+
+
+class SplitRows(Record, tag=7):
+    """Cut one's own dataset at random into a training and a test file (VI.B); the same seed gives the same files."""
+
+    dataset: FilePath
+    seed: Seed
+    test_millionths: Annotated[int, Meta(ge=1, le=999_999)]
+    train_output: FilePath
+    test_output: FilePath
+
+
+class RowsSplit(Record, tag=17):
+    """The result of `SplitRows`."""
+
+    train_rows: Count
+    test_rows: Count
+
+
+class TrainUpdate(Record, tag=8):
+    """Train an alliance's model on one's own data and write the update: both are fixed-point files (VI.C).
+
+    Pauses and resumes as `Train` does; gives `Trained`.
+    """
+
+    model: ModelSpec
+    dataset: FilePath
+    settings: TrainSettings
+    start: FilePath
+    output: FilePath
+    checkpoint: FilePath | None
+
+
+class Update(Record):
+    """One proposer's update: a fixed-point file, and its weight by L1."""
+
+    path: FilePath
+    weight: Annotated[int, Meta(ge=1, le=2**32 - 1)]
+
+
+class AggregateUpdates(Record, tag=9):
+    """Make one model of several and write it: the same files in the same order give the same bytes everywhere (VI.D).
+
+    The caller sorts by the proposers' addresses. `faulty` is how many of them the rule should withstand.
+    """
+
+    model: ModelSpec
+    updates: Annotated[tuple[Update, ...], Meta(min_length=1, max_length=MAX_UPDATES)]
+    rule: AggregationRule
+    faulty: Annotated[int, Meta(ge=0, le=MAX_UPDATES)]
+    output: FilePath
+
+
+class Refused(Record):
+    """An update that is no model of the declared shape: its place in the job, and why."""
+
+    index: Count
+    reason: Reason
+
+
+class Aggregated(Record, tag=18):
+    """The result of `AggregateUpdates`: the output is made of all updates but the refused ones."""
+
+    refused: tuple[Refused, ...]
+
+
+class ScoreModels(Record, tag=10):
+    """Measure models of an alliance, fixed-point files, on one's own dataset (VI.E)."""
+
+    model: ModelSpec
+    metric: MetricSpec
+    dataset: FilePath
+    candidates: Annotated[tuple[FilePath, ...], Meta(max_length=MAX_CANDIDATES)]
+
+
+class ModelScore(Record):
+    """The metric's own value, not mapped to a score; None, with the reason, for what is no model or does not run."""
+
+    value_millionths: MetricValue | None
+    reason: Reason
+
+
+class Scored(Record, tag=19):
+    """The result of `ScoreModels`, in the order of its candidates."""
+
+    scores: tuple[ModelScore, ...]
+
+
+ArenaJob = SplitDataset | Train | Evaluate | Canonicalise
+AllianceJob = MakeModel | QuantiseWeights | SplitRows | TrainUpdate | AggregateUpdates | ScoreModels
+Job = ArenaJob | AllianceJob
+Result = DatasetSplit | Trained | Paused | Evaluated | Canonicalised | Quantised | RowsSplit | Aggregated | Scored
 
 
 # --- frames ----------------------------------------------------------------------------------------------------------

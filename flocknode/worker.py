@@ -18,6 +18,8 @@ import trio
 from flocknode.errors import FlocknodeError
 from flocknode.jobs import (
     FRAME_LENGTH_BYTES,
+    Aggregated,
+    AggregateUpdates,
     Canonicalise,
     Canonicalised,
     DatasetSplit,
@@ -28,12 +30,20 @@ from flocknode.jobs import (
     GiveWay,
     Hello,
     Job,
+    MakeModel,
     Paused,
     Progress,
+    Quantised,
+    QuantiseWeights,
     Result,
+    RowsSplit,
+    Scored,
+    ScoreModels,
     SplitDataset,
+    SplitRows,
     Train,
     Trained,
+    TrainUpdate,
     decode_answer,
     encode_frame,
     frame_length,
@@ -158,13 +168,27 @@ class Worker:
     async def run(self, job: SplitDataset, on_progress: Callable[[Progress], None] | None = None) -> DatasetSplit: ...
 
     @overload
-    async def run(self, job: Train, on_progress: Callable[[Progress], None] | None = None) -> Trained: ...
+    async def run(self, job: Train | TrainUpdate, on_progress: Callable[[Progress], None] | None = None) -> Trained: ...
 
     @overload
     async def run(self, job: Evaluate, on_progress: Callable[[Progress], None] | None = None) -> Evaluated: ...
 
     @overload
     async def run(self, job: Canonicalise, on_progress: Callable[[Progress], None] | None = None) -> Canonicalised: ...
+
+    @overload
+    async def run(
+        self, job: MakeModel | QuantiseWeights, on_progress: Callable[[Progress], None] | None = None
+    ) -> Quantised: ...
+
+    @overload
+    async def run(self, job: SplitRows, on_progress: Callable[[Progress], None] | None = None) -> RowsSplit: ...
+
+    @overload
+    async def run(self, job: AggregateUpdates, on_progress: Callable[[Progress], None] | None = None) -> Aggregated: ...
+
+    @overload
+    async def run(self, job: ScoreModels, on_progress: Callable[[Progress], None] | None = None) -> Scored: ...
 
     async def run(self, job: Job, on_progress: Callable[[Progress], None] | None = None) -> Result:
         """Return the job's result; raise `JobFailed` if there is none. Cancelling kills the child.

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from flocknode.jobs import Train
+from flocknode.jobs import Train, TrainUpdate
 from flocknode.learning.errors import UnusableFile
 from flocknode.learning.evaluate import compute_root
 from flocknode.learning.formulas import Moments, make_moments
@@ -22,6 +22,9 @@ DIGEST_NUMBERS = 4
 DIGEST_BYTES = 32
 # Tensors of the file beside the model's own.
 STEPS, JOB, LOSS = "steps", "job", "loss"
+
+# The jobs that train.
+Training = Train | TrainUpdate
 
 
 @dataclass
@@ -37,7 +40,7 @@ class Descent:
     loss: Tensor
 
     @classmethod
-    def begin(cls, module: nn.Module, job: Train, device: torch.device) -> "Descent":
+    def begin(cls, module: nn.Module, job: Training, device: torch.device) -> "Descent":
         """Return the training before its first step."""
         moments = make_moments(module.parameters()) if job.settings.optimizer == "adam" else []
         return cls(module, moments, 0, torch.zeros((), device=device))
@@ -74,13 +77,14 @@ class Descent:
         return {**tensors, LOSS: self.loss}
 
 
-def digest_job(job: Train) -> bytes:
+def digest_job(job: Training) -> bytes:
     """Return what tells a job from another one: all that it says, the data by size and time, the start by content."""
     digest = sha256(encode(job))
     status = Path(job.dataset).stat()
     digest.update(f" {status.st_size} {status.st_mtime_ns}".encode())
-    if job.initial is not None:
+    start = job.initial if isinstance(job, Train) else job.start
+    if start is not None:
         # Fetched again by every attempt, so its time says nothing.
-        digest.update(compute_root(Path(job.initial)))
+        digest.update(compute_root(Path(start)))
     assert digest.digest_size == DIGEST_BYTES
     return digest.digest()

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 
 from flocknode.jobs import (
     FRAME_LENGTH_BYTES,
+    AggregateUpdates,
     Canonicalise,
     Canonicalised,
     Evaluate,
@@ -23,10 +24,15 @@ from flocknode.jobs import (
     GiveWay,
     Hello,
     Job,
+    MakeModel,
     Progress,
     ProgressReport,
+    QuantiseWeights,
+    ScoreModels,
     SplitDataset,
+    SplitRows,
     Train,
+    TrainUpdate,
     decode_request,
     encode_frame,
     frame_length,
@@ -113,7 +119,10 @@ def _load_performers() -> Performers:
     # Takes seconds: after the hello, so that nobody waits for it, and before the first job.
     from flocknode.learning.device import prepare_torch
     from flocknode.learning.evaluate import evaluate_submissions
+    from flocknode.learning.own_split import split_rows
+    from flocknode.learning.scores import score_models
     from flocknode.learning.train import train_model
+    from flocknode.learning.updates import aggregate_updates, make_model, quantise_weights, train_update
 
     prepare_torch()
     return {
@@ -121,6 +130,12 @@ def _load_performers() -> Performers:
         Train: train_model,
         Evaluate: evaluate_submissions,
         Canonicalise: _canonicalise,
+        MakeModel: make_model,
+        QuantiseWeights: quantise_weights,
+        SplitRows: split_rows,
+        TrainUpdate: train_update,
+        AggregateUpdates: aggregate_updates,
+        ScoreModels: score_models,
     }
 
 

@@ -52,7 +52,7 @@ def evaluate_submissions(job: Evaluate, report: ProgressReport) -> Evaluated:
     """
     device = get_device()
     dataset = load_dataset(Path(job.dataset), device)
-    measure = _choose_measure(job.metric, dataset)
+    measure = choose_measure(job.metric, dataset)
     module = build_model(job.model).to(device)
     check_fit(module, dataset)
     earlier = _run_earlier(module, job, dataset, measure)
@@ -92,7 +92,8 @@ def compute_root(path: Path) -> bytes:
         return blob_root([run_root(run) for run in iter(lambda: file.read(RUN_BYTES), b"")])
 
 
-def _choose_measure(metric: MetricSpec, dataset: Dataset) -> Callable[[Tensor, Tensor], int]:
+def choose_measure(metric: MetricSpec, dataset: Dataset) -> Callable[[Tensor, Tensor], int]:
+    """Return what computes a metric in millionths; raise `LearningError` if it does not apply to the dataset."""
     check_metric(metric)
     measure = (CLASS_METRICS if dataset.is_classes else REAL_METRICS).get(metric.name)
     if measure is None:
@@ -103,6 +104,11 @@ def _choose_measure(metric: MetricSpec, dataset: Dataset) -> Callable[[Tensor, T
 def run_submission(module: nn.Module, path: Path, dataset: Dataset) -> Tensor:
     """Return the outputs of the weights in a file; raise `UnusableFile` if they are not what was declared."""
     load_weights(module, path)
+    return compute_finite_outputs(module, dataset)
+
+
+def compute_finite_outputs(module: nn.Module, dataset: Dataset) -> Tensor:
+    """Return a module's outputs on a dataset; raise `UnusableFile` if they are not finite."""
     outputs = compute_outputs(module, dataset.features)
     if not torch.isfinite(outputs).all():
         raise UnusableFile("the outputs on this dataset are not finite")

@@ -5,9 +5,10 @@ import time
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from flocknode.jobs import Paused, ProgressReport, Train, Trained
-from flocknode.learning.checkpoints import Descent, digest_job
+from flocknode.learning.checkpoints import Descent, Training, digest_job
 from flocknode.learning.datasets import Dataset, check_fit, load_dataset
 from flocknode.learning.device import get_device
 from flocknode.learning.errors import LearningError
@@ -33,12 +34,23 @@ LOSS_DECAY = 0.9
 
 def train_model(job: Train, report: ProgressReport) -> Trained | Paused:
     """Train on the job's dataset, write the weights, and say how they do on that dataset."""
-    device = get_device()
-    dataset = load_dataset(Path(job.dataset), device)
     torch.manual_seed(job.settings.seed)
     module = build_model(job.model)
     if job.initial is not None:
         load_weights(module, Path(job.initial))
+    ended = train_module(module, job, report)
+    if isinstance(ended, Trained):
+        save_weights(module, Path(job.output))
+    return ended
+
+
+def train_module(module: nn.Module, job: Training, report: ProgressReport) -> Trained | Paused:
+    """Train a module from where it is, and say how it does on the job's dataset; raises `LearningError` if it diverged.
+
+    The module ends on the accelerator when there is one.
+    """
+    device = get_device()
+    dataset = load_dataset(Path(job.dataset), device)
     module.to(device)
     check_fit(module, dataset)
     descent = Descent.begin(module, job, device)
@@ -48,7 +60,6 @@ def train_model(job: Train, report: ProgressReport) -> Trained | Paused:
     outputs = compute_outputs(module, dataset.features)
     if not all(torch.isfinite(tensor).all() for tensor in (outputs, *module.state_dict().values())):
         raise LearningError("training diverged: lower the learning rate")
-    save_weights(module, Path(job.output))
     name, measure = ("accuracy", accuracy) if dataset.is_classes else ("r2", r_squared)
     if dataset.is_sequences:
         name, measure = "loss", cross_entropy
@@ -60,12 +71,12 @@ def train_model(job: Train, report: ProgressReport) -> Trained | Paused:
     )
 
 
-def count_batches(dataset: Dataset, job: Train) -> int:
+def count_batches(dataset: Dataset, job: Training) -> int:
     """Return the steps of one pass over the data."""
     return -(-dataset.rows // job.settings.batch_size)
 
 
-def descend(descent: Descent, dataset: Dataset, job: Train, total: int, report: ProgressReport) -> bool:
+def descend(descent: Descent, dataset: Dataset, job: Training, total: int, report: ProgressReport) -> bool:
     """Take the steps that are left; returns whether it stopped before the last, to make room for another job.
 
     One step per batch; every pass visits each row once, in an order drawn from the seed.
@@ -103,7 +114,7 @@ def read_loss(descent: Descent) -> int:
     return to_millionths(value)
 
 
-def take_step(descent: Descent, features: torch.Tensor, targets: torch.Tensor, job: Train) -> None:
+def take_step(descent: Descent, features: torch.Tensor, targets: torch.Tensor, job: Training) -> None:
     """Take one step of the job's rule along a batch."""
     rate = job.settings.learning_rate_millionths / MILLION
     batch_loss = loss(descent.module(features), targets)

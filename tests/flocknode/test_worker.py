@@ -17,14 +17,21 @@ import trio
 from flocknode import worker as worker_module
 from flocknode.jobs import (
     MAX_REASON_CHARACTERS,
+    AggregateUpdates,
     DatasetPart,
     DatasetSplit,
     Evaluate,
+    MakeModel,
     Progress,
+    QuantiseWeights,
+    ScoreModels,
     SplitDataset,
+    SplitRows,
     Submitted,
     Train,
     TrainSettings,
+    TrainUpdate,
+    Update,
     decode_request,
     encode_frame,
     shorten,
@@ -115,6 +122,32 @@ async def test_split_train_evaluate(worker: Worker, tmp_path: Path) -> None:
     )
     assert [a.entry.verdict for a in result.assessments] == [Verdict.SCORED, Verdict.INVALID]
     assert worker.pid == pid
+
+
+async def test_a_round_of_an_alliance(worker: Worker, tmp_path: Path) -> None:
+    """The jobs of a round work in turn over the pipe; what is no update comes back by its place."""
+    model, metric = linear_model(inputs=10, outputs=1), MetricSpec("r2", True, -1_000_000, 1_000_000)
+    data, start, updates = await _split(worker, tmp_path), str(tmp_path / "start"), []
+    assert (await worker.run(MakeModel(model, 1, start))).parameters == 11
+    own = SplitRows(data.files[0].path, 1, 200_000, str(tmp_path / "train"), str(tmp_path / "test"))
+    assert (await worker.run(own)).test_rows == 66
+    for number in (1, 2):
+        settings, output = TrainSettings(20, 50_000, 64, number, "sgd"), str(tmp_path / f"update{number}")
+        assert (await worker.run(TrainUpdate(model, own.train_output, settings, start, output, None))).rows == 265
+        updates.append(Update(output, number))
+    updates.append(Update(own.train_output, 1))
+    aggregate = AggregateUpdates(model, tuple(updates), "fedavg", 0, str(tmp_path / "aggregate"))
+    assert [refused.index for refused in (await worker.run(aggregate)).refused] == [2]
+    candidates = (start, aggregate.output, own.train_output)
+    before, after, none = (await worker.run(ScoreModels(model, metric, own.test_output, candidates))).scores
+    assert before.value_millionths is not None
+    assert after.value_millionths is not None
+    assert after.value_millionths > before.value_millionths
+    assert none.value_millionths is None
+    train = _training(data, tmp_path / "weights")
+    await worker.run(train)
+    made = await worker.run(QuantiseWeights(model, train.output, str(tmp_path / "quantised")))
+    assert (made.parameters, made.clipped) == (11, 0)
 
 
 async def test_prints_break_no_frames(worker: Worker, scratch: Path, tmp_path: Path) -> None:
