@@ -64,7 +64,9 @@ def with_block(context: Context, task: Task) -> Task:
     """Return the task with the block's proposer counted, and its deadline moved by an outage before the block."""
     proposers = tuple(sorted({*task.proposers, context.proposer_key}))
     gap_ms, deadline_ms = context.time_ms - context.previous_time_ms, task.deadline_ms
-    if deadline_ms is not None and context.height > 1 and gap_ms > context.params.max_block_gap_ms:
+    is_outage = context.height > 1 and gap_ms > context.params.max_block_gap_ms
+    # A task that this block created counts from here.
+    if deadline_ms is not None and is_outage and task.phase_height < context.height:
         deadline_ms += gap_ms
     return replace(task, proposers=proposers, deadline_ms=deadline_ms)
 
@@ -109,7 +111,7 @@ def close_opening(state: Overlay, context: Context, task: Task) -> None:
     """Release validators without the data, then begin the first epoch, or expire for want of members or money."""
     for address, member in scan_members(state, task.id, Role.VALIDATOR):
         if not member.is_attested:
-            remove_member(state, context, task.id, address, member)
+            remove_member(state, context, task, address, member)
     if can_open(state, context, task):
         begin_epoch(state, context, task)
     else:
@@ -234,7 +236,7 @@ def close_claiming(state: Overlay, context: Context, task: Task) -> None:
     for role in Role:
         for address, member in scan_members(state, task.id, role):
             if member.is_leaving:
-                remove_member(state, context, task.id, address, member)
+                remove_member(state, context, task, address, member)
     begin_epoch(state, context, replace(task, epoch=task.epoch + 1))
 
 
@@ -243,8 +245,8 @@ def finish_task(state: Overlay, context: Context, task: Task) -> None:
     funding.close_funds(state, task)
     for role in Role:
         for address, _ in scan_members(state, task.id, role):
-            release_bonds(state, context, task.id, address)
-            vaults.unbond_vault(state, context, task.id, address)
+            release_bonds(state, context, task, address)
+            vaults.unbond_vault(state, context, task, address)
     ACTIVE.delete(state, integer_bytes(task.id))
     enter_phase(state, context, task, Phase.FINISHED, None)
 

@@ -5,8 +5,8 @@ from msgspec.structs import replace
 
 from protocol.params import DEVNET
 from protocol.rules import purses
-from protocol.rules.arena.records import Phase, get_places
-from protocol.transactions import Attest, Leave, Role
+from protocol.rules.arena.records import Phase, get_places, get_task
+from protocol.transactions import Attest, CreateTask, Leave, Role
 from tests.arena_play import STEP_MS, Play
 from tests.ledger_driver import FML, Person
 
@@ -79,6 +79,15 @@ def test_an_outage_moves_the_deadline_by_its_length(play, gap_ms, is_shifted):
     before = play.record.deadline_ms
     play.ledger.block(after_ms=gap_ms)
     assert play.record.deadline_ms == before + gap_ms * is_shifted
+
+
+def test_an_outage_before_a_task_does_not_prolong_its_opening():
+    """The first block after one creates a task: its time begins there."""
+    play = Play()
+    play.ledger.send(play.creator, CreateTask(play.record.spec, 100 * FML, 1_000 * FML))
+    play.ledger.block(after_ms=10**9)
+    created = get_task(play.ledger.state, 2)
+    assert created.deadline_ms == play.ledger.before.head.time_ms + DEVNET.opening_phase_ms
 
 
 def test_nobody_is_late_after_an_outage():
