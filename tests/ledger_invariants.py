@@ -20,6 +20,8 @@ def expect_sound(state: StateView) -> None:
     supply = purses.get_supply(state)
     assert sum(held.values()) == supply.minted - supply.burned, "the purses do not add up to the supply"
     assert all(units > 0 for units in held.values()), "an empty or negative purse is kept"
+    due = {key[8:] for key, _ in purses.DUE.scan(state)}
+    assert {purse for purse in held if purse.startswith(purses.UNBONDING)} <= due, "units that never return"
     for _, task in TASKS.scan(state):
         expect_task(state, task, {purse: units for purse, units in held.items() if is_of(purse, task.id)})
 

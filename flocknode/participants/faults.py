@@ -10,7 +10,7 @@ from protocol.blobs import PIECE_BYTES, BlobId
 from protocol.crypto import merkle_leaf, merkle_levels, merkle_path
 from protocol.errors import InvalidProof
 from protocol.rules.arena.keys import get_bond, get_dataset
-from protocol.rules.arena.proofs import find_public_key, find_scorers, is_no_model, is_proven
+from protocol.rules.arena.proofs import count_at_stake, find_public_key, find_scorers, is_no_model, is_proven
 from protocol.rules.arena.records import CLOSED_PHASES, Submission, Task, get_submission, get_task
 from protocol.transactions import DatasetName, ProveBadPiece, ProveWrongVerdict
 
@@ -54,7 +54,10 @@ def is_settled(kit: Kit, task: Task, fault: Fault) -> bool:
     """Return whether a fraud was proven, by whomever, or there is nothing left to take for it."""
     if fault.tag is None:
         return get_bond(kit.chain.view, task) == 0
-    return task.phase in CLOSED_PHASES or is_proven(kit.chain.view, task.id, fault.epoch, fault.tag)
+    if is_proven(kit.chain.view, task.id, fault.epoch, fault.tag):
+        return True
+    scorers = find_scorers(kit.chain.view, task, fault.epoch, fault.tag)
+    return task.phase in CLOSED_PHASES and not count_at_stake(kit.chain.view, task, fault.epoch, scorers)
 
 
 def is_provable(kit: Kit, task: Task, fault: Fault) -> bool:

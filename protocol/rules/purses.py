@@ -22,7 +22,14 @@ class Supply(Record):
     burned: Amount
 
 
+class Due(Record):
+    """An unbonding purse waits for its time; the key says it all."""
+
+
 SUPPLY = Table(b"Y", Supply)
+# Keys: release time (8 bytes), then the purse. A slash may have emptied it since.
+DUE = Table(b"u", Due)
+UNBONDING = b"u"
 
 TREASURY = b"t"
 # What was emitted and could not be paid to anybody: used up before anything is minted anew.
@@ -81,9 +88,13 @@ def reward_b_of(task: int) -> bytes:
     return b"r" + integer_bytes(task)
 
 
-def unbonding_of(release_ms: int, address: bytes) -> bytes:
-    """Return the purse of stake that an account gets back at a block time."""
-    return b"u" + integer_bytes(release_ms) + address
+def unbonding_of(bond: bytes, *, begun: int, release_ms: int, owner: bytes) -> bytes:
+    """Return the purse of units that left a bond and return to their owner at a block time.
+
+    `bond` is the stake's purse of the role that they stood for, their own or another's, and `begun` how many epochs or
+    rounds of it had begun when they left: for faults in those they can still be slashed.
+    """
+    return UNBONDING + bond + integer_bytes(begun) + integer_bytes(release_ms) + owner
 
 
 def get_units(state: StateView, purse: bytes) -> int:
@@ -140,13 +151,31 @@ def scan_waiting(state: StateView, task: int) -> list[tuple[bytes, bytes]]:
     return [(name[:ADDRESS_BYTES], name[ADDRESS_BYTES:]) for name in names]
 
 
+def unbond(
+    state: Overlay, source: bytes, units: int, *, bond: bytes, begun: int, release_ms: int, owner: bytes
+) -> None:
+    """Let units leave a bond: they return to their owner at a block time, and can be slashed until then."""
+    if units:
+        purse = unbonding_of(bond, begun=begun, release_ms=release_ms, owner=owner)
+        move(state, source, purse, units)
+        DUE.put(state, Due(), integer_bytes(release_ms), purse)
+
+
+def find_unbonding(state: StateView, bond: bytes, *, number: int) -> list[bytes]:
+    """Return the purses of what left a bond, but was there when its epoch or round of this number began; sorted."""
+    start = len(UNBONDING + bond)
+    found = [purse for purse, _ in scan_purses(state, UNBONDING + bond)]
+    return [purse for purse in found if int.from_bytes(purse[start:][:8], "big") > number]
+
+
 def release_unbonded(state: Overlay, now_ms: int) -> None:
     """Pay out every unbonding purse whose time has come."""
-    for purse, _ in scan_purses(state, b"u"):
-        release_ms, address = int.from_bytes(purse[1:9], "big"), purse[9:]
+    for key, _ in DUE.scan(state):
+        release_ms, purse = int.from_bytes(key[:8], "big"), key[8:]
         if release_ms > now_ms:
             break
-        move_all(state, purse, balance_of(address))
+        move_all(state, purse, balance_of(purse[-ADDRESS_BYTES:]))
+        DUE.delete(state, key)
 
 
 def compute_drift(before: StateView, after: Overlay) -> int:

@@ -195,13 +195,14 @@ class Chaos:
 
     def accusations(self) -> st.SearchStrategy[Payload]:
         """Return what anybody may accuse others of, rightly or not."""
-        task, epoch, index = self.play.task, self.play.epoch, self.draw(st.integers(0, 2))
+        task, index = self.play.task, self.draw(st.integers(0, 2))
+        epoch = self.draw(st.integers(0, self.play.epoch))
         name, author = self.draw(st.sampled_from(DatasetName)), self.draw(st.sampled_from(self.play.trainers))
         text = seal(seed_of("key", author.name, epoch), TEXT)
         return st.one_of(
             st.just(KeyComplaint(task, epoch)),
             st.just(ProveBadPiece(task, name, index, *prove(SPOILED[name], index))),
-            st.just(ProveWrongVerdict(task, epoch, self.play.tag(author), 0, *prove(text, 0))),
+            st.just(ProveWrongVerdict(task, epoch, self.play.tag(author, epoch), 0, *prove(text, 0))),
         )
 
     def aimed(self, payload):
@@ -282,6 +283,9 @@ class Chaos:
         ledger = self.play.ledger
         ledger.run_until(lambda: not scan_active_tasks(ledger.state), after_ms=STEP_MS, limit=600)
         assert self.play.phase in CLOSED_PHASES
+        for _ in range(3):
+            ledger.send(self.play.stranger, self.draw(self.accusations()))
+            self.block()
         ledger.block(after_ms=DEVNET.unbonding_ms)
         expect_sound(ledger.state)
         self.expect_explained()

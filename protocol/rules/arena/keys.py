@@ -96,7 +96,7 @@ def judge_complaints(state: Overlay, context: Context, task: Task, key: bytes) -
     right = {entry.recipient for entry in epoch.sealed if entry.box == seal_key(key, entry.recipient)}
     for address in epoch.complaints:
         if address in right:
-            slash_stake(state, context, task, address, context.params.fraud_slash_millionths)
+            slash_stake(state, context, task, address, context.params.fraud_slash_millionths, epoch=task.epoch)
     if any(entry.recipient not in right for entry in epoch.sealed):
         slash_creator(state, context, task)
     put_epoch(state, task, replace(epoch, clear_key=key))
@@ -117,7 +117,7 @@ def release_creators(state: Overlay, context: Context) -> None:
             break
         task = get_task(state, int.from_bytes(number, "big"))
         RELEASES.delete(state, key)
-        release_bonds(state, context, task.id, task.creator)
+        release_bonds(state, context, task, task.creator)
         CREATED.delete(state, task.creator, number)
 
 

@@ -5,13 +5,14 @@ not the declared architecture's, makes a submission invalid for everybody, so wh
 is valid shows only when it runs: a wrong "invalid" is evidence for an audit, and costs nothing here.
 """
 
+from collections.abc import Iterable
+
 from protocol.crypto import integer_bytes
 from protocol.errors import AlreadyDone, InvalidProof, Malformed, NotEligible, NotFound, OutOfBounds
 from protocol.models import ModelSpec, get_shapes
 from protocol.rules import purses
 from protocol.rules.arena.keys import get_bond, get_dataset, get_published
 from protocol.rules.arena.records import (
-    CLOSED_PHASES,
     PROVEN,
     Mark,
     Submission,
@@ -21,7 +22,7 @@ from protocol.rules.arena.records import (
     get_task,
     scan_sheets,
 )
-from protocol.rules.arena.settlement import slash_creator, slash_stake
+from protocol.rules.arena.settlement import find_bonds, slash_creator, slash_stake
 from protocol.rules.context import Context
 from protocol.sealed_pieces import clear_length, open_piece, verify_piece
 from protocol.state import Overlay, StateView
@@ -41,8 +42,6 @@ def prove_bad_piece(state: Overlay, context: Context, sender: bytes, payload: Pr
     if authenticates(key, payload.index, payload.piece):
         raise OutOfBounds("the piece authenticates under the key")
     slash_creator(state, context, task)
-    if task.phase in CLOSED_PHASES:
-        purses.move_all(state, purses.pot_of(task.id), purses.TREASURY)
 
 
 def find_public_key(state: StateView, task: Task, name: DatasetName) -> bytes | None:
@@ -63,10 +62,11 @@ def authenticates(key: bytes, index: int, piece: bytes) -> bool:
 
 
 def prove_wrong_verdict(state: Overlay, context: Context, sender: bytes, payload: ProveWrongVerdict) -> None:
-    """Show that a submission cannot be a model of the task: everybody who scored it loses its stake there."""
+    """Show that a submission cannot be a model of the task: everybody who scored it loses its stake there.
+
+    That may be long after: what has left the role or the task since is taken as long as it unbonds.
+    """
     task = get_task(state, payload.task)
-    if task.phase in CLOSED_PHASES:
-        raise NotEligible(f"task {task.id} is over and its stakes were returned")
     submission = get_submission(state, task.id, payload.epoch, payload.tag)
     if submission is None or submission.key is None:
         raise NotFound("there is no opened submission of this tag")
@@ -78,9 +78,17 @@ def prove_wrong_verdict(state: Overlay, context: Context, sender: bytes, payload
     liars = find_scorers(state, task, payload.epoch, payload.tag)
     if not liars:
         raise NotEligible("nobody revealed a score for it")
+    if not count_at_stake(state, task, payload.epoch, liars):
+        raise NotEligible("who scored it has nothing left to lose: it is taken or returned")
     PROVEN.put(state, Mark(), integer_bytes(task.id), integer_bytes(payload.epoch), payload.tag)
     for address in liars:
-        slash_stake(state, context, task, address, context.params.fraud_slash_millionths)
+        slash_stake(state, context, task, address, context.params.fraud_slash_millionths, epoch=payload.epoch)
+
+
+def count_at_stake(state: StateView, task: Task, epoch: int, operators: Iterable[bytes]) -> int:
+    """Return what can still be taken from validators for what they did in an epoch, in units."""
+    bonds = (purse for operator in operators for purse in find_bonds(state, task, operator, epoch=epoch))
+    return sum(purses.get_units(state, purse) for purse in bonds)
 
 
 def is_proven(state: StateView, task: int, epoch: int, tag: bytes) -> bool:

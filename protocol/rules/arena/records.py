@@ -59,6 +59,10 @@ class Task(Record):
         """Return whether the current epoch decides on dataset B."""
         return self.epoch + 1 == self.spec.epochs
 
+    def begun(self) -> int:
+        """Return how many epochs have begun."""
+        return 0 if self.phase is Phase.OPENING else self.epoch + 1
+
 
 class Member(Record):
     """An account's role in a task, and what it earned there itself; `passed_on` is what went to its delegators.

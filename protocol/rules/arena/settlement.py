@@ -17,7 +17,17 @@ from protocol.formulas import fees
 from protocol.rules import purses
 from protocol.rules.arena import funding, sources, vaults
 from protocol.rules.arena.judging import Judgement, count_stakes, get_epoch_stakes, judge_submissions, remember_models
-from protocol.rules.arena.records import Epoch, Member, Task, get_epoch, get_member, get_sheet, put_member, scan_opened
+from protocol.rules.arena.records import (
+    CLOSED_PHASES,
+    Epoch,
+    Member,
+    Task,
+    get_epoch,
+    get_member,
+    get_sheet,
+    put_member,
+    scan_opened,
+)
 from protocol.rules.arena.results import RESULTS, Counted, EpochResult, PassedOn, Ranked, ValidatorPayout, Weight
 from protocol.rules.context import Context
 from protocol.rules.standing import note_paid
@@ -292,7 +302,7 @@ def slash_absent(state: Overlay, context: Context, task: Task, epoch: Epoch) -> 
         sheet = get_sheet(state, task.id, task.epoch, juror.address)
         if sheet is None or sheet.entries is None:
             slashed[juror.address] = slash_stake(
-                state, context, task, juror.address, context.params.absence_slash_millionths
+                state, context, task, juror.address, context.params.absence_slash_millionths, epoch=task.epoch
             )
     return slashed
 
@@ -301,20 +311,34 @@ def slash_absent(state: Overlay, context: Context, task: Task, epoch: Epoch) -> 
 
 
 def slash(state: Overlay, context: Context, task: Task, purse: bytes, slash_millionths: int) -> int:
-    """Take a part of a bond: some of it burned, the rest for the task's coming epochs; returns the units taken."""
+    """Take a part of a bond: some of it burned, the rest for the task's coming epochs; returns the units taken.
+
+    After its last epoch there are none: then the treasury has it.
+    """
     taken = fees.slash_amount(purses.get_units(state, purse), slash_millionths=slash_millionths)
     burned, kept = fees.split_fee(taken, burn_millionths=context.params.slash_burn_millionths)
     purses.burn(state, purse, burned)
-    purses.move(state, purse, purses.pot_of(task.id), kept)
+    purses.move(state, purse, purses.TREASURY if task.phase in CLOSED_PHASES else purses.pot_of(task.id), kept)
     return taken
 
 
-def slash_stake(state: Overlay, context: Context, task: Task, address: bytes, slash_millionths: int) -> int:
-    """Take the same part of an operator's own stake and of what is delegated to it; returns the units taken."""
-    taken = slash(state, context, task, purses.stake_of(task.id, address), slash_millionths)
-    taken += slash(state, context, task, purses.vault_of(task.id, address), slash_millionths)
+def slash_stake(
+    state: Overlay, context: Context, task: Task, address: bytes, slash_millionths: int, *, epoch: int
+) -> int:
+    """Take the same part of all that stands for what an operator did in an epoch; returns the units taken."""
+    bonds = find_bonds(state, task, address, epoch=epoch)
+    taken = sum(slash(state, context, task, purse, slash_millionths) for purse in bonds)
     vaults.write_off(state, task.id, address)
     return taken
+
+
+def find_bonds(state: StateView, task: Task, address: bytes, *, epoch: int) -> list[bytes]:
+    """Return the purses that stand for what an operator did in an epoch: its own and what is delegated to it.
+
+    Also what has left since and still unbonds, but nothing that had left before the epoch began.
+    """
+    stake = purses.stake_of(task.id, address)
+    return [stake, purses.vault_of(task.id, address), *purses.find_unbonding(state, stake, number=epoch)]
 
 
 def slash_creator(state: Overlay, context: Context, task: Task) -> None:

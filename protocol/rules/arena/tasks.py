@@ -164,30 +164,25 @@ def leave(state: Overlay, context: Context, sender: bytes, payload: Leave) -> No
     if task.phase in CLOSED_PHASES:
         raise WrongPhase(f"task {task.id} is over and its stakes were returned")
     if task.phase is Phase.OPENING:
-        remove_member(state, context, task.id, sender, member)
+        remove_member(state, context, task, sender, member)
     elif member.is_leaving:
         raise AlreadyDone("the account is leaving")
     else:
         put_member(state, task.id, sender, replace(member, is_leaving=True))
 
 
-def remove_member(state: Overlay, context: Context, task: int, address: bytes, member: Member) -> None:
+def remove_member(state: Overlay, context: Context, task: Task, address: bytes, member: Member) -> None:
     """End a role before the task ends."""
     release_bonds(state, context, task, address)
     vaults.unbond_vault(state, context, task, address)
-    delete_member(state, task, address, member)
+    delete_member(state, task.id, address, member)
 
 
-def release_bonds(state: Overlay, context: Context, task: int, address: bytes) -> None:
+def release_bonds(state: Overlay, context: Context, task: Task, address: bytes) -> None:
     """Free what an account bonded to a task: the stake unbonds, a deposit returns."""
-    unbond_stake(state, context, task, address)
-    purses.move_all(state, purses.deposit_of(task, address), purses.balance_of(address))
-
-
-def unbond_stake(state: Overlay, context: Context, task: int, address: bytes) -> None:
-    """Start the unbonding period of an account's stake in a task."""
-    release_ms = context.time_ms + context.params.unbonding_ms
-    purses.move_all(state, purses.stake_of(task, address), purses.unbonding_of(release_ms, address))
+    stake = purses.get_units(state, purses.stake_of(task.id, address))
+    vaults.unbond(state, context, task, address, purses.stake_of(task.id, address), address, stake)
+    purses.move_all(state, purses.deposit_of(task.id, address), purses.balance_of(address))
 
 
 def cancel_task(state: Overlay, context: Context, sender: bytes, payload: CancelTask) -> None:

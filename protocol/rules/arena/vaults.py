@@ -9,6 +9,7 @@ share. Who has left before the end has no part in it, as a trainer that left has
 """
 
 from collections.abc import Callable
+from functools import partial
 
 from msgspec.structs import replace
 
@@ -200,39 +201,56 @@ def count_points(delegation: Delegation, vault: Vault) -> int:
 def release_leaving(state: Overlay, context: Context, task: Task) -> None:
     """Once an epoch has settled, start the unbonding of what delegators asked back."""
     for key, _ in list(LEAVING.scan(state, integer_bytes(task.id))):
-        redeem(state, context, task.id, key[: purses.ADDRESS_BYTES], key[purses.ADDRESS_BYTES :])
+        redeem(state, context, task, key[: purses.ADDRESS_BYTES], key[purses.ADDRESS_BYTES :])
 
 
-def redeem(state: Overlay, context: Context, task: int, operator: bytes, delegator: bytes) -> None:
+def redeem(state: Overlay, context: Context, task: Task, operator: bytes, delegator: bytes) -> None:
     """Turn the leaving shares of a delegation into units that unbond."""
-    vault, delegation = require_vault(state, task, operator), get_delegation(state, task, operator, delegator)
+    vault, delegation = require_vault(state, task.id, operator), get_delegation(state, task.id, operator, delegator)
     assert delegation is not None, "shares of nobody leave"
-    leaving, purse = delegation.leaving, purses.vault_of(task, operator)
-    units = get_worth(state, task, operator, leaving)
-    purses.move(state, purse, purses.unbonding_of(context.time_ms + context.params.unbonding_ms, delegator), units)
+    leaving, purse = delegation.leaving, purses.vault_of(task.id, operator)
+    unbond(state, context, task, operator, purse, delegator, get_worth(state, task.id, operator, leaving))
     kept = arithmetic.kept_points(count_points(delegation, vault), shares=delegation.shares, leaving=leaving)
     left = Delegation(delegation.shares - leaving, 0, vault.index, wide_bytes(kept))
-    put_delegation(state, task, operator, delegator, left)
-    put_vault(state, task, operator, replace(vault, shares=vault.shares - leaving))
-    LEAVING.delete(state, integer_bytes(task), operator, delegator)
-    if not left.shares and not purses.get_units(state, purses.waiting_of(task, operator, delegator)):
-        remove_delegation(state, task, operator, delegator)
+    put_delegation(state, task.id, operator, delegator, left)
+    put_vault(state, task.id, operator, replace(vault, shares=vault.shares - leaving))
+    LEAVING.delete(state, integer_bytes(task.id), operator, delegator)
+    if not left.shares and not purses.get_units(state, purses.waiting_of(task.id, operator, delegator)):
+        remove_delegation(state, task.id, operator, delegator)
 
 
-def unbond_vault(state: Overlay, context: Context, task: int, operator: bytes) -> None:
+def unbond(
+    state: Overlay, context: Context, task: Task, operator: bytes, source: bytes, owner: bytes, units: int
+) -> None:
+    """Let units leave an operator's role in a task: they stay liable for what it did as long as they unbond."""
+    purses.unbond(
+        state,
+        source,
+        units,
+        bond=purses.stake_of(task.id, operator),
+        begun=task.begun(),
+        release_ms=context.time_ms + context.params.unbonding_ms,
+        owner=owner,
+    )
+
+
+def unbond_vault(state: Overlay, context: Context, task: Task, operator: bytes) -> None:
     """End a vault whose operator or task is done: shares unbond, what waits returns at once."""
-    release_ms = context.time_ms + context.params.unbonding_ms
-    close_vault(state, task, operator, lambda delegator: purses.unbonding_of(release_ms, delegator))
+    close_vault(state, task.id, operator, partial(unbond, state, context, task, operator))
 
 
 def return_vaults(state: Overlay, task: int) -> None:
     """End all vaults of a task that comes to nothing: everything returns at once."""
+
+    def pay(source: bytes, delegator: bytes, units: int) -> None:
+        purses.move(state, source, purses.balance_of(delegator), units)
+
     for operator, _ in list(VAULTS.scan(state, integer_bytes(task))):
-        close_vault(state, task, operator, purses.balance_of)
+        close_vault(state, task, operator, pay)
 
 
-def close_vault(state: Overlay, task: int, operator: bytes, purse_of: Callable[[bytes], bytes]) -> None:
-    """Pay every delegator of a vault and delete it; what rounding left goes to the treasury."""
+def close_vault(state: Overlay, task: int, operator: bytes, pay: Callable[[bytes, bytes, int], None]) -> None:
+    """Pay every delegator its units from a vault and delete that; what rounding left goes to the treasury."""
     vault = find_vault(state, task, operator)
     if vault is None:
         return
@@ -240,8 +258,7 @@ def close_vault(state: Overlay, task: int, operator: bytes, purse_of: Callable[[
     held = purses.get_units(state, purse)
     for delegator, delegation in scan_delegations(state, task, operator):
         units = arithmetic.units_for_shares(delegation.shares, vault_units=held, vault_shares=vault.shares)
-        if units:
-            purses.move(state, purse, purse_of(delegator), units)
+        pay(purse, delegator, units)
         purses.move_all(state, purses.waiting_of(task, operator, delegator), purses.balance_of(delegator))
         remove_delegation(state, task, operator, delegator)
     purses.move_all(state, purse, purses.TREASURY)

@@ -9,6 +9,7 @@ from protocol.rules import purses
 from protocol.state import MemoryState, Overlay
 
 ALICE, BOB = purses.balance_of(b"a" * 32), purses.balance_of(b"b" * 32)
+STAKE, OTHER = purses.stake_of(1, b"o" * 32), purses.stake_of(1, b"p" * 32)
 
 
 def state_with(units: int) -> Overlay:
@@ -55,19 +56,36 @@ def test_the_supply_counts_what_was_made_and_destroyed():
 
 def test_unbonded_stakes_return_at_their_time_and_not_before():
     """Only what is due is paid out, to each its own, however the times compare as bytes."""
-    state = state_with(10)
-    for release_ms, address, units in (
-        (255, b"a" * 32, 1),
-        (256, b"b" * 32, 2),
-        (257, b"b" * 32, 3),
-        (2**40, b"b" * 32, 4),
+    state = state_with(11)
+    for bond, release_ms, address, units in (
+        (STAKE, 255, b"a" * 32, 1),
+        (STAKE, 256, b"b" * 32, 2),
+        (OTHER, 256, b"b" * 32, 1),
+        (OTHER, 257, b"b" * 32, 3),
+        (STAKE, 2**40, b"b" * 32, 4),
+        (STAKE, 2**40, b"b" * 32, 0),
     ):
-        purses.move(state, ALICE, purses.unbonding_of(release_ms, address), units)
+        purses.unbond(state, ALICE, units, bond=bond, begun=1, release_ms=release_ms, owner=address)
     purses.release_unbonded(state, 256)
-    assert (purses.get_units(state, ALICE), purses.get_units(state, BOB)) == (1, 2)
+    assert (purses.get_units(state, ALICE), purses.get_units(state, BOB)) == (1, 3)
     purses.release_unbonded(state, 2**40 - 1)
-    assert purses.get_units(state, BOB) == 5
-    assert dict(purses.scan_purses(state, b"u")) == {purses.unbonding_of(2**40, b"b" * 32): 4}
+    assert purses.get_units(state, BOB) == 6
+    left = purses.unbonding_of(STAKE, begun=1, release_ms=2**40, owner=b"b" * 32)
+    assert dict(purses.scan_purses(state, b"u")) == {left: 4}
+    purses.burn(state, left, 4)
+    purses.release_unbonded(state, 2**40)
+    assert purses.get_units(state, BOB) == 6
+    assert list(purses.DUE.scan(state)) == []
+
+
+def test_units_answer_for_the_epochs_in_which_they_were_there():
+    """What left after the second of some epochs stands for the first two, not for the third, and for no other bond."""
+    state = state_with(10)
+    for bond, begun in ((STAKE, 0), (STAKE, 2), (STAKE, 300), (OTHER, 300)):
+        purses.unbond(state, ALICE, 1, bond=bond, begun=begun, release_ms=5, owner=b"b" * 32)
+    early, late = (purses.unbonding_of(STAKE, begun=begun, release_ms=5, owner=b"b" * 32) for begun in (2, 300))
+    found = {number: purses.find_unbonding(state, STAKE, number=number) for number in (0, 1, 2, 299, 300)}
+    assert found == {0: [early, late], 1: [early, late], 2: [late], 299: [late], 300: []}
 
 
 def test_purses_of_different_purposes_never_meet():
@@ -82,7 +100,9 @@ def test_purses_of_different_purposes_never_meet():
         purses.deposit_of(0, address),
         purses.pot_of(0),
         purses.reward_b_of(0),
-        purses.unbonding_of(0, address),
+        purses.unbonding_of(purses.stake_of(0, address), begun=0, release_ms=0, owner=address),
+        purses.unbonding_of(purses.stake_of(0, address), begun=1, release_ms=0, owner=address),
+        purses.unbonding_of(purses.stake_of(0, address), begun=0, release_ms=1, owner=address),
     ]
     assert len(set(names)) == len(names)
 

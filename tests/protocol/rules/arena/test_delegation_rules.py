@@ -199,7 +199,7 @@ def test_a_slash_of_everything_ends_the_shares(play):
     begin(play, (old, operator, 100 * FML))
     play.delegate(new, operator, 50 * FML)
     state, context = play.overlay()
-    taken = settlement.slash_stake(state, context, play.record, operator.address, MILLION)
+    taken = settlement.slash_stake(state, context, play.record, operator.address, MILLION, epoch=0)
     assert taken == 200 * FML
     vaults.begin_vaults(state, context, play.record)
     assert vaults.get_delegation(state, play.task, operator.address, old.address) is None
@@ -214,7 +214,7 @@ def test_stake_slashed_within_an_epoch_does_not_count_in_it(play):
     begin(play, (play.delegators[0], operator, 100 * FML), (play.delegators[1], trainer, 100 * FML)).submit().draw()
     state, context = play.overlay()
     for person in (operator, trainer):
-        settlement.slash_stake(state, context, play.record, person.address, MILLION // 4)
+        settlement.slash_stake(state, context, play.record, person.address, MILLION // 4, epoch=0)
     assert judging.count_stakes(state, play.record, play.epoch_record)[operator.address] == 150 * FML
     assert judging.get_epoch_stakes(state, play.record)[trainer.address] == 150 * FML
 
@@ -261,7 +261,7 @@ def test_more_than_can_be_counted_is_returned(play):
     operator, (first, late, _) = play.validators[0], play.delegators
     begin(play, (first, operator, 100 * FML))
     state, context = play.overlay()
-    settlement.slash_stake(state, context, play.record, operator.address, MILLION - 1)
+    settlement.slash_stake(state, context, play.record, operator.address, MILLION - 1, epoch=0)
     vault = vaults.require_vault(state, play.task, operator.address)
     dear = vaults.get_delegation(state, play.task, operator.address, first.address)
     vaults.put_vault(state, play.task, operator.address, replace(vault, shares=2**62))

@@ -1,5 +1,6 @@
 """One piece of a blob convicts: a creator of data that does not decrypt, validators of scores for what is no model."""
 
+import copy
 import json
 
 import pytest
@@ -16,6 +17,7 @@ from protocol.sealed_pieces import CLEAR_BYTES, seal_piece
 from protocol.transactions import (
     CreateTask,
     DatasetName,
+    Leave,
     ProveBadPiece,
     ProveWrongVerdict,
     PublishKey,
@@ -23,7 +25,9 @@ from protocol.transactions import (
     Verdict,
 )
 from tests.arena_play import Play
+from tests.delegation_play import DelegationPlay, begin
 from tests.ledger_driver import FML, Person, seed_of
+from tests.ledger_invariants import expect_sound
 
 KEYS = {DatasetName.A: seed_of("key a"), DatasetName.B: seed_of("key b")}
 
@@ -157,6 +161,34 @@ def judged(data: bytes, *, spoil: int | None = None, params=DEVNET) -> tuple[Pla
     return play, pieces, honest
 
 
+class LyingPlay(DelegationPlay):
+    """A play of three epochs in which two delegators stand behind the first validator, and one behind the last."""
+
+    fee_burned = DEVNET.fee_floor_units // 2
+
+    def __init__(self) -> None:
+        super().__init__(epochs=3)
+        liar, honest = self.validators[0], self.validators[2]
+        loser, early, other = self.delegators
+        begin(self, (loser, liar, 50 * FML), (early, liar, 50 * FML), (other, honest, 50 * FML))
+
+    def lie(self) -> None:
+        """Enter a text, which all but the last validator score, up to the claims of the epoch."""
+        self.lied, author = self.epoch, self.trainers[0]
+        self.pieces = enter(self, author, FILES["text"])
+        self.submit(self.trainers[1:]).open()
+        entries = self.entries()
+        invalid = tuple(
+            replace(entry, verdict=Verdict.INVALID, score=0) if entry.tag == self.tag(author) else entry
+            for entry in entries
+        )
+        self.commit(dict.fromkeys(self.validators[:2], entries) | {self.validators[2]: invalid}).reveal()
+
+    def proof(self) -> ProveWrongVerdict:
+        tag = self.tag(self.trainers[0], self.lied)
+        return ProveWrongVerdict(self.task, self.lied, tag, 0, *prove(self.pieces, 0))
+
+
 def proof_of(play: Play, pieces: list[bytes], index: int = 0) -> ProveWrongVerdict:
     return ProveWrongVerdict(play.task, 0, play.tag(play.trainers[0], 0), index, *prove(pieces, index))
 
@@ -181,6 +213,51 @@ def test_any_piece_that_does_not_authenticate_is_enough(spoil):
     play, pieces, _ = judged(MODEL + bytes(PIECE_BYTES), spoil=spoil)
     assert play.send(play.stranger, proof_of(play, pieces, spoil)).error == 0
     assert [play.stake(person) for person in play.validators] == [0, 0, 100 * FML]
+
+
+def test_a_stake_that_left_its_role_is_taken_as_long_as_it_unbonds():
+    """Liar and delegator leave with the epoch; a proof comes after and takes all that stood for the lie, no more."""
+    play = LyingPlay()
+    operator, (loser, early, other) = play.validators[0], play.delegators
+    honest = play.validators[2]
+    play.undelegate(early, operator, 50 * FML)
+    play.run_epoch()
+    assert play.unbonding(early) >= 50 * FML
+    kept = play.unbonding(early)
+    play.lie()
+    for person in (operator, honest):
+        assert play.send(person, Leave(play.task)).error == 0
+    play.claim()
+    lost = play.unbonding(operator) + play.unbonding(loser) + play.stake(play.validators[1])
+    assert play.unbonding(operator) == 100 * FML
+    assert play.unbonding(loser) >= 50 * FML
+    assert play.unbonding(other) >= 50 * FML
+    pot, burned = play.units(purses.pot_of(play.task)), purses.get_supply(play.ledger.state).burned
+    assert play.send(play.stranger, play.proof()).error == 0
+    assert (play.unbonding(operator), play.unbonding(loser), play.stake(play.validators[1])) == (0, 0, 0)
+    assert (play.unbonding(early), play.unbonding(honest)) == (kept, 100 * FML)
+    gained = play.units(purses.pot_of(play.task)) - pot + purses.get_supply(play.ledger.state).burned - burned
+    assert gained - play.fee_burned == lost
+    expect_sound(play.ledger.state)
+    play.ledger.block(after_ms=DEVNET.unbonding_ms)
+    assert play.unbonding(early) == play.unbonding(honest) == 0
+
+
+def test_after_the_task_its_stakes_are_taken_for_the_treasury():
+    """No epoch follows that the money could go to; and once everything was returned there is nothing to prove."""
+    play = LyingPlay()
+    play.lie()
+    play.claim().run_epoch().run_epoch()
+    assert play.phase is Phase.FINISHED
+    assert play.unbonding(play.validators[0]) == 100 * FML
+    fork = copy.deepcopy(play)
+    treasury = play.units(purses.TREASURY)
+    assert play.send(play.stranger, play.proof()).error == 0
+    assert [play.unbonding(person) for person in play.validators] == [0, 0, 100 * FML]
+    assert play.units(purses.TREASURY) > treasury
+    expect_sound(play.ledger.state)
+    fork.ledger.block(after_ms=DEVNET.unbonding_ms)
+    assert fork.send(fork.stranger, fork.proof()).error == NotEligible.number
 
 
 def test_nobody_is_convicted_of_scoring_a_model():

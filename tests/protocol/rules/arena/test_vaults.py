@@ -65,7 +65,7 @@ class Vaults:
                 vaults.release_leaving(self.state, self.context, self.task())
                 vaults.begin_vaults(self.state, self.context, self.task())
             case "slash":
-                settlement.slash_stake(self.state, self.context, self.task(), operator, self.draw(PARTS))
+                self.slash(operator, self.draw(PARTS))
                 return
             case "reward":
                 vaults.collect_points(self.state, TASK, operator)
@@ -73,6 +73,17 @@ class Vaults:
                 units = self.draw(st.integers(0, pot // 10))
                 vaults.pay_operator(self.state, TASK, purses.pot_of(TASK), operator, units)
         self.expect_no_loss(prices)
+
+    def slash(self, operator: bytes, part: int) -> None:
+        """Slash an operator: all that stands for it loses the same part, what left alike, rounded up to a unit."""
+        bonds = settlement.find_bonds(self.state, self.task(), operator, epoch=0)
+        held = {purse: units for purse, units in purses.scan_purses(self.state) if purse[:1] in b"svu"}
+        taken = settlement.slash_stake(self.state, self.context, self.task(), operator, part, epoch=0)
+        for purse, units in held.items():
+            lost = units - purses.get_units(self.state, purse)
+            taken -= lost
+            assert lost == (-(-units * part // MILLION) if purse in bonds else 0)
+        assert taken == 0
 
     def task(self):
         """Return the task as it is now."""
@@ -125,7 +136,7 @@ class Vaults:
     def close(self) -> None:
         """Assert that the end of the task leaves nothing behind."""
         for operator in self.operators:
-            vaults.unbond_vault(self.state, self.context, TASK, operator)
+            vaults.unbond_vault(self.state, self.context, self.task(), operator)
         assert purses.compute_drift(self.seen, self.state) == 0
         for table in (vaults.VAULTS, vaults.DELEGATIONS, vaults.DELEGATORS, vaults.LEAVING):
             assert not list(table.scan(self.state))
