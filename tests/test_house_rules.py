@@ -15,6 +15,8 @@ BREACHES = [
     ("protocol/breach.py", "import os.path", "1: imports os.path"),
     ("protocol/formulas/breach.py", "def now():\n    import socket", "2: imports socket"),
     ("protocol/zk/breach.py", "import typing, trio", "1: imports trio"),
+    ("protocol/rules/breach.py", "import numpy as np", "1: imports numpy"),
+    ("protocol/zk/breach.py", "from py_arkworks_bls12381 import G1Point", "1: imports py_arkworks_bls12381"),
     ("protocol/breach.py", "from . import types", "1: imports ."),
     ("protocol/breach.py", "import nacl\nnonce = nacl.utils.random(24)", "2: uses random"),
     ("protocol/breach.py", "import rbcl\nrbcl.randombytes(32)", "2: uses randombytes"),
@@ -45,6 +47,8 @@ KEPT = [
     ("protocol/rules/arena/allowed.py", "from decimal import Decimal\nshare = Decimal(3)"),
     ("protocol/rules/allowed.py", "def top_up(units: int | None) -> int:\n    return (units or 0) + 3 - 1"),
     ("protocol/allowed.py", "def prove(*, randomness: bytes) -> bytes:\n    return randomness[: 3 * 4 // 2]"),
+    ("protocol/zk/allowed.py", "import numpy as np\nfrom numpy.typing import NDArray"),
+    ("protocol/zk/group.py", "from py_arkworks_bls12381 import G1Point, Scalar"),
     ("flocknode/allowed.py", "import time\nshare = 0.5 / time.time()"),
 ]
 

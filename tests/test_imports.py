@@ -14,6 +14,9 @@ ROOT = Path(__file__).parents[1]
 BREACHES = {
     "devnet -> flocknode -> storage -> protocol": ("storage.breach_upwards", "flocknode.home"),
     "protocol touches nothing of the world": ("protocol.breach_world", "trio"),
+    "only provers in protocol/zk import numpy": ("protocol.zk.breach_numpy", "numpy"),
+    "what a replica verifies with needs no numpy": ("protocol.rules.breach_prover", "numpy"),
+    "one wrapper knows the curve's library": ("protocol.zk.breach_curve", "py_arkworks_bls12381"),
     "storage knows records, but neither rules, network nor learning": ("storage.breach_rules", "protocol.rules.purses"),
     "consensus knows replicas and hashes, nothing of tokens": (
         "protocol.tendermint.breach_tokens",
@@ -57,3 +60,10 @@ def test_the_breach_is_noticed(report: str, contract: str) -> None:
     _, _, section = report.partition(f"\n{contract}\n{'-' * len(contract)}\n")
     section, _, _ = section.partition("\n---")
     assert f"{module} -> {imported} (l.1)" in section
+
+
+def test_starting_a_node_loads_no_numerical_library() -> None:
+    """Whatever a daemon imports before it serves, the worker and the provers keep numpy and torch to themselves."""
+    program = "import sys, flocknode.node; print({'numpy', 'torch', 'safetensors', 'sklearn'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout == "set()\n", done.stderr

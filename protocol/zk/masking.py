@@ -1,0 +1,136 @@
+"""Masked mode: the aggregator learns the sum of the updates and none of them.
+
+Every pair of clients shares a seed of 32 bytes, an X25519 secret hashed for the round. It expands to a mask modulo
+2^64 for each value and modulo r for each blinding; of a pair, the client with the smaller key adds it to a_i W_i and
+a_i s_i, the other takes it off. So all masks cancel in the sum, and any vector alone is noise. Whoever is missing
+leaves his masks behind: the round is run again without him, with fresh keys, blindings and commitments.
+
+If the sum does not open Enc(w), clients publish their X25519 secrets of the round, which only serve it: that opens
+their masks, at the price of their updates' secrecy, and shows whose vector contradicts his commitment.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from nacl import bindings, exceptions
+from numpy.typing import NDArray
+
+from protocol.crypto import hash_parts
+from protocol.errors import InvalidProof
+from protocol.zk.expansion import expand, expand_scalars
+from protocol.zk.group import ORDER, SCALAR_BYTES, Point, decode_scalar, encode_scalars, scale
+from protocol.zk.opening import Opening, aggregate_bytes, opens
+from protocol.zk.parameters import VALUE_LIMIT, WEIGHTS_LIMIT, ZkParameters
+
+MASK_BYTES = 8
+SEED_BYTES = 32
+
+
+class Masked(NamedTuple):
+    """A client's masked vector: values (d,) modulo 2^64, and a blinding modulo r for each of the K rows."""
+
+    values: NDArray[np.uint64]
+    blindings: tuple[int, ...]
+
+
+# --- the seeds that pairs share --------------------------------------------------------------------------------------
+
+
+def mask_public_key(secret: bytes) -> bytes:
+    """Return the X25519 public key (32 bytes), which a client puts on the log, of its 32 secret bytes of the round."""
+    return bindings.crypto_scalarmult_base(secret)
+
+
+def derive_seed(secret: bytes, peer: bytes, context: bytes) -> bytes:
+    """Return the seed that a client shares with the owner of the public key `peer`, for the round of this digest.
+
+    Both derive the same. Raises `InvalidProof` for a public key that gives no secret.
+    """
+    try:
+        shared = bindings.crypto_scalarmult(secret, peer)
+    except (exceptions.CryptoError, ValueError, RuntimeError) as error:
+        raise InvalidProof("a masking key that shares no secret", key=peer.hex()) from error
+    return hash_parts("flock/zk/seed", context, shared, *sorted((mask_public_key(secret), peer)))
+
+
+def derive_seeds(secret: bytes, peers: Mapping[bytes, bytes], context: bytes) -> dict[bytes, bytes]:
+    """Return the seed shared with each peer, whose key names its X25519 public key."""
+    return {key: derive_seed(secret, public, context) for key, public in peers.items()}
+
+
+# --- what a client sends, and the sum of it --------------------------------------------------------------------------
+
+
+def mask_opening(opening: Opening, *, weight: int, key: bytes, seeds: Mapping[bytes, bytes]) -> Masked:
+    """Return a_i (W_i, s_i) behind the masks that the client `key` shares with its peers, whose keys name the seeds."""
+    assert 0 < weight < WEIGHTS_LIMIT, "a weight is positive and below 2^32"
+    values = (opening.values.astype(np.int64) * weight).view(np.uint64)
+    blindings = [weight * blinding for blinding in opening.blindings]
+    return _apply_masks(Masked(values, tuple(blindings)), key, seeds, sign=1)
+
+
+def add_masked(vectors: Sequence[Masked]) -> Opening:
+    """Return w and s, which open Enc(w), if the vectors are those of all clients that share masks."""
+    total = vectors[0].values.copy()
+    for vector in vectors[1:]:
+        total += vector.values
+    columns = zip(*(vector.blindings for vector in vectors), strict=True)
+    return Opening(total.view(np.int64), tuple(sum(column) % ORDER for column in columns))
+
+
+def encode_masked(masked: Masked) -> bytes:
+    """Return the bytes of a masked vector; as many as an aggregate has (`opening.aggregate_bytes`)."""
+    return masked.values.astype(">u8").tobytes() + encode_scalars(masked.blindings)
+
+
+def decode_masked(parameters: ZkParameters, values: int, data: bytes) -> Masked:
+    """Return a masked vector of `values` numbers. Raises `InvalidProof` for another length or a scalar from r on."""
+    if len(data) != aggregate_bytes(parameters, values):
+        expected = aggregate_bytes(parameters, values)
+        raise InvalidProof(f"a masked vector of {len(data)} bytes, {expected} are needed for {values} values")
+    starts = range(MASK_BYTES * values, len(data), SCALAR_BYTES)
+    blindings = tuple(decode_scalar(data[at : at + SCALAR_BYTES]) for at in starts)
+    return Masked(np.frombuffer(data, ">u8", count=values).astype(np.uint64), blindings)
+
+
+def _apply_masks(vector: Masked, key: bytes, seeds: Mapping[bytes, bytes], *, sign: int) -> Masked:
+    """Return the vector with the masks of all pairs added (sign 1) or taken off again (sign -1)."""
+    assert key not in seeds, "nobody shares a mask with himself"
+    values, blindings = vector.values.copy(), list(vector.blindings)
+    for peer, seed in seeds.items():
+        direction = sign if key < peer else -sign
+        mask = np.frombuffer(expand("flock/zk/mask/values", seed, length=MASK_BYTES * len(values)), ">u8")
+        values = values + mask if direction > 0 else values - mask
+        scalars = expand_scalars("flock/zk/mask/blindings", seed, count=len(blindings))
+        blindings = [own + direction * other for own, other in zip(blindings, scalars, strict=True)]
+    return Masked(values.astype(np.uint64), tuple(blinding % ORDER for blinding in blindings))
+
+
+# --- who lied, once secrets are open ---------------------------------------------------------------------------------
+
+
+def open_masks(masked: Masked, *, key: bytes, seeds: Mapping[bytes, bytes]) -> Opening:
+    """Return a_i (W_i, s_i) from a masked vector and the seeds that its client shared with all peers."""
+    plain = _apply_masks(masked, key, seeds, sign=-1)
+    return Opening(plain.values.view(np.int64), plain.blindings)
+
+
+def contradicts(
+    parameters: ZkParameters,
+    commitment: Sequence[Point],
+    weighted: Opening,
+    *,
+    weight: int,
+    randomness: bytes,
+) -> bool:
+    """Return whether an opened vector is not a_i times what its client committed to, or is larger than updates are.
+
+    Too large ones count, for without them a sum modulo 2^64 could be wrong though every vector fits its commitment.
+    `randomness` is 32 bytes that the client could not know; where all must come to one verdict, a hash of everything.
+    """
+    bound = weight * VALUE_LIMIT
+    if max(int(weighted.values.max()), -int(weighted.values.min())) > bound:
+        return True
+    points = [scale(point, weight) for point in commitment]
+    return not opens(parameters, [points], [weighted], randomness=randomness)
