@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from protocol.errors import InvalidProof
 from protocol.zk.aggregation import aggregate_digest
 from protocol.zk.commitment import decode_commitment
-from protocol.zk.opening import Opening, opens
+from protocol.zk.opening import Aggregate, opens
 from protocol.zk.parameters import VALUE_LIMIT
 from protocol.zk.statement import RoundContext, count_rows
 
@@ -21,7 +21,7 @@ def consult(
     digest: bytes,
     weights: Sequence[int],
     product: bytes,
-    aggregate: Opening,
+    aggregate: Aggregate,
     randomness: bytes,
 ) -> None:
     """Return if the aggregate, w (d,) and s, is what the log's digest stands for; raise `InvalidProof` otherwise.

@@ -20,7 +20,7 @@ from protocol.crypto import hash_parts
 from protocol.errors import InvalidProof
 from protocol.zk.expansion import expand, expand_scalars
 from protocol.zk.group import ORDER, SCALAR_BYTES, Point, decode_scalar, encode_scalars, scale
-from protocol.zk.opening import Opening, aggregate_bytes, opens
+from protocol.zk.opening import Aggregate, Opening, aggregate_bytes, opens
 from protocol.zk.parameters import VALUE_LIMIT, WEIGHTS_LIMIT, ZkParameters
 
 MASK_BYTES = 8
@@ -70,13 +70,13 @@ def mask_opening(opening: Opening, *, weight: int, key: bytes, seeds: Mapping[by
     return _apply_masks(Masked(values, tuple(blindings)), key, seeds, sign=1)
 
 
-def add_masked(vectors: Sequence[Masked]) -> Opening:
+def add_masked(vectors: Sequence[Masked]) -> Aggregate:
     """Return w and s, which open Enc(w), if the vectors are those of all clients that share masks."""
     total = vectors[0].values.copy()
     for vector in vectors[1:]:
         total += vector.values
     columns = zip(*(vector.blindings for vector in vectors), strict=True)
-    return Opening(total.view(np.int64), tuple(sum(column) % ORDER for column in columns))
+    return Aggregate(total.view(np.int64), tuple(sum(column) % ORDER for column in columns))
 
 
 def encode_masked(masked: Masked) -> bytes:
@@ -110,16 +110,16 @@ def _apply_masks(vector: Masked, key: bytes, seeds: Mapping[bytes, bytes], *, si
 # --- who lied, once secrets are open ---------------------------------------------------------------------------------
 
 
-def open_masks(masked: Masked, *, key: bytes, seeds: Mapping[bytes, bytes]) -> Opening:
+def open_masks(masked: Masked, *, key: bytes, seeds: Mapping[bytes, bytes]) -> Aggregate:
     """Return a_i (W_i, s_i) from a masked vector and the seeds that its client shared with all peers."""
     plain = _apply_masks(masked, key, seeds, sign=-1)
-    return Opening(plain.values.view(np.int64), plain.blindings)
+    return Aggregate(plain.values.view(np.int64), plain.blindings)
 
 
 def contradicts(
     parameters: ZkParameters,
     commitment: Sequence[Point],
-    weighted: Opening,
+    weighted: Aggregate,
     *,
     weight: int,
     randomness: bytes,

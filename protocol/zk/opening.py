@@ -34,9 +34,16 @@ _UPDATE_BYTES, _SUM_BYTES = 4, 8
 
 
 class Opening(NamedTuple):
-    """The values (d,) behind a commitment, int32 of an update, int64 of a sum; and s_k for each of the K rows."""
+    """An update W (d,), and s_k for each of the K rows of its commitment."""
 
-    values: Rows32 | Rows64
+    values: Rows32
+    blindings: tuple[int, ...]
+
+
+class Aggregate(NamedTuple):
+    """A weighted sum of updates w (d,), and s_k for each of the K rows of its commitment."""
+
+    values: Rows64
     blindings: tuple[int, ...]
 
 
@@ -91,7 +98,7 @@ def aggregate_bytes(parameters: ZkParameters, values: int) -> int:
     return _SUM_BYTES * values + SCALAR_BYTES * row_count(parameters, values)
 
 
-def encode_opening(opening: Opening) -> bytes:
+def encode_opening(opening: Opening | Aggregate) -> bytes:
     """Return the bytes of an opening, of whichever width."""
     values = opening.values
     return values.astype(values.dtype.newbyteorder(">")).tobytes() + encode_scalars(opening.blindings)
@@ -102,30 +109,33 @@ def decode_reveal(parameters: ZkParameters, values: int, data: bytes) -> Opening
 
     Raises `InvalidProof` for another length, a scalar that is not canonical, or a value of -2^31.
     """
-    opening = _decode(parameters, values, data, np.dtype(">i4"))
-    if int(opening.values.min()) <= -VALUE_LIMIT:
+    numbers, blindings = _decode(parameters, values, data, np.dtype(">i4"))
+    if int(numbers.min()) <= -VALUE_LIMIT:
         raise InvalidProof(f"a value of {-VALUE_LIMIT}, the least allowed is one more")
-    return opening
+    return Opening(numbers.astype(np.int32), blindings)
 
 
-def decode_aggregate(parameters: ZkParameters, values: int, data: bytes) -> Opening:
+def decode_aggregate(parameters: ZkParameters, values: int, data: bytes) -> Aggregate:
     """Return the sum of updates that an aggregator distributes. Raises `InvalidProof` as `decode_reveal` does."""
-    return _decode(parameters, values, data, np.dtype(">i8"))
+    numbers, blindings = _decode(parameters, values, data, np.dtype(">i8"))
+    return Aggregate(numbers.astype(np.int64), blindings)
 
 
-def _decode(parameters: ZkParameters, values: int, data: bytes, kind: np.dtype[Any]) -> Opening:
+def _decode(
+    parameters: ZkParameters, values: int, data: bytes, kind: np.dtype[Any]
+) -> tuple[NDArray[Any], tuple[int, ...]]:
     end = kind.itemsize * values
     expected = end + SCALAR_BYTES * row_count(parameters, values)
     if len(data) != expected:
         raise InvalidProof(f"an opening of {len(data)} bytes, {expected} are needed for {values} values")
     blindings = tuple(decode_scalar(data[at : at + SCALAR_BYTES]) for at in range(end, expected, SCALAR_BYTES))
-    return Opening(np.frombuffer(data, kind, count=values).astype(kind.newbyteorder("=")), blindings)
+    return np.frombuffer(data, kind, count=values), blindings
 
 
 def opens(
     parameters: ZkParameters,
     commitments: Sequence[Sequence[Point]],
-    openings: Sequence[Opening],
+    openings: Sequence[Opening | Aggregate],
     *,
     randomness: bytes,
 ) -> bool:
@@ -164,16 +174,15 @@ def find_false_openings(
 # --- SUM -------------------------------------------------------------------------------------------------------------
 
 
-def add_openings(openings: Sequence[Opening], weights: Sequence[int]) -> Opening:
+def add_openings(openings: Sequence[Opening], weights: Sequence[int]) -> Aggregate:
     """Return w = sum_i a_i W_i, exactly, and s_k = sum_i a_i s_ik mod r: what opens Enc(w)."""
     assert min(weights) > 0, "weights are positive"
     assert sum(weights) < WEIGHTS_LIMIT, "the weighted sum of updates must fit 64 bits"
     total = np.zeros(len(openings[0].values), np.int64)
     for opening, weight in zip(openings, weights, strict=True):
-        assert opening.values.dtype == np.int32, "updates are int32, so that their weighted sum fits int64"
         total += opening.values.astype(np.int64) * weight
     columns = zip(*(opening.blindings for opening in openings), strict=True)
-    return Opening(total, tuple(_weigh(column, weights) for column in columns))
+    return Aggregate(total, tuple(_weigh(column, weights) for column in columns))
 
 
 def _weigh(blindings: Sequence[int], weights: Sequence[int]) -> int:

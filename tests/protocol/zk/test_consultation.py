@@ -10,7 +10,7 @@ from protocol.errors import InvalidProof
 from protocol.zk.aggregation import aggregate_digest
 from protocol.zk.consultation import consult
 from protocol.zk.group import ORDER
-from protocol.zk.opening import Opening, add_openings
+from protocol.zk.opening import Aggregate, add_openings
 from protocol.zk.statement import RoundContext
 from tests.zk_round import filled, play
 
@@ -20,7 +20,7 @@ AGGREGATE = add_openings(ROUND.openings, ROUND.weights)
 
 
 def ask(
-    aggregate: Opening = AGGREGATE,
+    aggregate: Aggregate = AGGREGATE,
     *,
     context: RoundContext = ROUND.context,
     product: bytes = PRODUCT,
@@ -32,7 +32,7 @@ def ask(
     consult(context, digest=digest, weights=weights, product=product, aggregate=aggregate, randomness=filled("own"))
 
 
-def with_value(index: int, value: int) -> Opening:
+def with_value(index: int, value: int) -> Aggregate:
     """Return the aggregate with one value replaced."""
     values = AGGREGATE.values.copy()
     values[index] = value
@@ -56,7 +56,7 @@ def test_the_aggregate_of_the_round_is_accepted() -> None:
     ],
     ids=["a value", "the last value", "a blinding", "blindings swapped", "other weights", "every sign"],
 )
-def test_another_model_is_refused(change: Callable[[], Opening]) -> None:
+def test_another_model_is_refused(change: Callable[[], Aggregate]) -> None:
     """Whatever differs from what was summed does not open the product."""
     with pytest.raises(InvalidProof, match="does not open"):
         ask(change())
