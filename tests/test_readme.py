@@ -14,10 +14,11 @@ from flocknode.rpc.events import EventHub, make_log_methods
 from flocknode.rpc.methods import make_methods
 from flocknode.rpc.server import RpcServer
 from protocol.formulas import alliance, arena, emission
+from protocol.zk import commitment, opening
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-FORMULAS = (alliance, arena, emission)
+FORMULAS = (alliance, arena, emission, commitment, opening)
 MAX_LINES = 250
 
 
@@ -98,7 +99,7 @@ def test_formulas_stand_where_the_table_says():
             listed.add(tag)
     texts = [f.__doc__ or "" for module in FORMULAS for f in vars(module).values() if callable(f)]
     documented = re.findall(r"Formulas? ([^.]*)", " ".join(texts))
-    assert {tag for text in documented for tag in re.findall(r"\b[AELO]\d+\b", text)} <= listed
+    assert {tag for text in documented for tag in re.findall(r"\b[AELOZ]\d+\b", text)} <= listed
 
 
 def test_the_way_to_a_node_of_ones_own_leads_there(tmp_path: Path):

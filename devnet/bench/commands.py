@@ -83,6 +83,20 @@ def ledger(*, json: Path | None = None) -> int:
     return _measure(bench_ledger, json)
 
 
+@app.command
+def zk(*, json: Path | None = None) -> int:
+    """What zkFL costs on one core: commit, aggregate, prove, verify, for 1,000 to 100,000 values.
+
+    Parameters
+    ----------
+    json
+        Write the figures to this file as well.
+    """
+    from devnet.bench.zk import bench_zk
+
+    return _measure(bench_zk, json)
+
+
 def _measure(bench: Callable[[], Awaitable[Report]], path: Path | None) -> int:
     report = trio.run(bench)
     show_report(report, Screen())

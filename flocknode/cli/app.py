@@ -46,6 +46,7 @@ COMMANDS = (
     (CHAIN, "supply", "Where all FML is.", "chain:supply"),
     (CHAIN, "log", "Check the signed log again from genesis.", "log:log"),
     (WORK, "arena", "AI Arena: tasks, submissions, scores, payouts.", "arena:arena"),
+    (WORK, "alliance", "FL Alliance: models improved with data that never leaves its owners.", "alliance:alliance"),
     (WORK, "explain", None, "explain:explain"),
     (WORK, "data", "Datasets.", "tools:data"),
     (KEYS, "keys", "The keys of a home: show, passphrase, backup, unlock, lock.", "keys:keys"),
