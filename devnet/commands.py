@@ -21,6 +21,7 @@ from devnet.launch import hold, run_held
 from devnet.run import RunOptions, run_devnet
 from devnet.screen import Screen
 from devnet.state import DEFAULT, State
+from devnet.study.commands import app as study
 from flocknode.errors import Exit, FlocknodeError
 from storage.errors import StorageError
 
@@ -28,6 +29,7 @@ app = App(name="python -m devnet", help="Seven daemons on this machine.", versio
 scenario = App(name="scenario", help="Disturb daemons, or let accounts cheat, in a stated way, and see what holds.")
 app.command(scenario)
 app.command(bench)
+app.command(study)
 add_commands(scenario)
 
 Flag = Parameter(negative="")
