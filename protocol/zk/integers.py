@@ -18,28 +18,29 @@ _LIMB_MASK = 2**LIMB_BITS - 1
 # Block sums below 2^40 add up to less than 2^63.
 MAX_BLOCKS = 2**22
 
-Rows32 = NDArray[np.int32]
-Rows64 = NDArray[np.int64]
+Vector32 = NDArray[np.int32]
+Vector64 = NDArray[np.int64]
 
 
-def to_rows(values: Rows32 | Rows64, width: int) -> Rows32 | Rows64:
+def to_rows(values: Vector32 | Vector64, width: int) -> Vector32 | Vector64:
     """Return the values (d,) as rows (K, width), the last padded with zeros."""
     rows = -(-len(values) // width)
+    if len(values) == rows * width:
+        return values.reshape(rows, width)
     padded = np.zeros(rows * width, values.dtype)
     padded[: len(values)] = values
     return padded.reshape(rows, width)
 
 
-def combine_rows(coefficients: Sequence[int], matrices: Sequence[Rows32 | Rows64]) -> list[int]:
-    """Return sum_k c_k row_k, exactly, as integers (width,), over the rows of all matrices (K, width) in order.
+def combine_rows(coefficients: Sequence[int], vectors: Sequence[Vector32 | Vector64], *, width: int) -> list[int]:
+    """Return sum_k c_k row_k, exactly, as integers (width,), over the rows of all vectors (d,) in order.
 
-    Coefficients are below 2^128. There must be one for each row.
+    Coefficients are below 2^128. There must be one for each row, the padded last one of each vector included.
     """
-    assert sum(map(len, matrices)) == len(coefficients), "a coefficient for each row"
+    assert sum(-(-len(vector) // width) for vector in vectors) == len(coefficients), "a coefficient for each row"
     limbs = _coefficient_limbs(coefficients)
-    width = matrices[0].shape[1]
     total = np.zeros((4, COEFFICIENT_LIMBS, width), np.int64)
-    for count, (start, block) in enumerate(_iterate_blocks(matrices)):
+    for count, (start, block) in enumerate(_iterate_blocks(vectors, width)):
         assert count < MAX_BLOCKS, "too many rows"
         factors = limbs[:, start : start + len(block)]
         for place, limb in enumerate(_value_limbs(block)):
@@ -53,16 +54,17 @@ def _coefficient_limbs(coefficients: Sequence[int]) -> NDArray[np.float64]:
     return np.frombuffer(encoded, "<u2").reshape(-1, COEFFICIENT_LIMBS).T.astype(np.float64)
 
 
-def _iterate_blocks(matrices: Sequence[Rows32 | Rows64]) -> Iterator[tuple[int, Rows32 | Rows64]]:
-    """Yield blocks of rows, each with the number of its first row."""
+def _iterate_blocks(vectors: Sequence[Vector32 | Vector64], width: int) -> Iterator[tuple[int, Vector32 | Vector64]]:
+    """Yield blocks of rows (B, width), each with the number of its first row; no vector is copied as a whole."""
     start = 0
-    for matrix in matrices:
-        for at in range(0, len(matrix), BLOCK_ROWS):
-            yield start + at, matrix[at : at + BLOCK_ROWS]
-        start += len(matrix)
+    for vector in vectors:
+        for at in range(0, len(vector), BLOCK_ROWS * width):
+            block = to_rows(vector[at : at + BLOCK_ROWS * width], width)
+            yield start, block
+            start += len(block)
 
 
-def _value_limbs(block: Rows32 | Rows64) -> Iterator[NDArray[np.float64]]:
+def _value_limbs(block: Vector32 | Vector64) -> Iterator[NDArray[np.float64]]:
     """Yield the limbs (K, width) of values, lowest first; the last is signed."""
     count = block.dtype.itemsize * 8 // LIMB_BITS
     for place in range(count):

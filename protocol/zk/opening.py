@@ -26,7 +26,7 @@ from protocol.zk.group import (
     multiply_encoded,
     scale,
 )
-from protocol.zk.integers import Rows32, Rows64, combine_rows, to_rows
+from protocol.zk.integers import Vector32, Vector64, combine_rows, to_rows
 from protocol.zk.parameters import VALUE_LIMIT, WEIGHTS_LIMIT, Generators, ZkParameters, get_generators
 from protocol.zk.statement import RoundContext, context_digest
 
@@ -36,21 +36,21 @@ _UPDATE_BYTES, _SUM_BYTES = 4, 8
 class Opening(NamedTuple):
     """An update W (d,), and s_k for each of the K rows of its commitment."""
 
-    values: Rows32
+    values: Vector32
     blindings: tuple[int, ...]
 
 
 class Aggregate(NamedTuple):
     """A weighted sum of updates w (d,), and s_k for each of the K rows of its commitment."""
 
-    values: Rows64
+    values: Vector64
     blindings: tuple[int, ...]
 
 
 # --- COMMIT ----------------------------------------------------------------------------------------------------------
 
 
-def blind(context: RoundContext, key: bytes, values: Rows32, *, randomness: bytes) -> Opening:
+def blind(context: RoundContext, key: bytes, values: Vector32, *, randomness: bytes) -> Opening:
     """Return an update (d,) with fresh blindings, which the commitment hides behind.
 
     `randomness` is 32 secret bytes. Values, round and client are hashed along, so that even bytes used twice never
@@ -144,10 +144,10 @@ def opens(
     `randomness` is 32 bytes unknown to whoever made openings and commitments; a false one passes once in 2^128 tries.
     """
     points = [point for commitment in commitments for point in commitment]
-    matrices = [to_rows(opening.values, parameters.width) for opening in openings]
+    vectors = [opening.values for opening in openings]
     blindings = [blinding for opening in openings for blinding in opening.blindings]
     factors = expand_factors(randomness, count=len(points))
-    vector = [value % ORDER for value in combine_rows(factors, matrices)]
+    vector = [value % ORDER for value in combine_rows(factors, vectors, width=parameters.width)]
     blinding = sum(factor * value for factor, value in zip(factors, blindings, strict=True)) % ORDER
     return multiply(get_generators(parameters).points, [*vector, blinding]) == multiply(points, factors)
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from protocol.zk.expansion import RANDOMNESS_BYTES, expand_scalars
 from protocol.zk.folding import prove_vector
 from protocol.zk.group import ORDER, encode_point, encode_scalars, multiply
-from protocol.zk.integers import combine_rows, to_rows
+from protocol.zk.integers import combine_rows
 from protocol.zk.opening import Opening
 from protocol.zk.parameters import Generators, get_generators
 from protocol.zk.statement import RoundContext, Statement, begin_aggregation, begin_knowledge
@@ -50,7 +50,7 @@ def prove_rows(transcript: Transcript, table: Generators, openings: Sequence[Ope
     mask = encode_point(multiply(table.points, vector))
     transcript.absorb("mask", mask)
     factors = transcript.challenges("rows", len(blindings))
-    sums = combine_rows(factors, [to_rows(opening.values, len(table.points) - 1) for opening in openings])
+    sums = combine_rows(factors, [opening.values for opening in openings], width=len(table.points) - 1)
     sums.append(sum(factor * blinding for factor, blinding in zip(factors, blindings, strict=True)))
     answer = [(own + value) % ORDER for own, value in zip(vector, sums, strict=True)]
     return mask + prove_vector(transcript, table.points, answer)

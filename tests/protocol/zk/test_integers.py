@@ -15,43 +15,42 @@ EXTREMES_64 = [-(2**63), -(2**48) - 1, -(2**48), *EXTREMES_32, 2**48 - 1, 2**48,
 coefficients = st.one_of(st.integers(0, 2**128 - 1), st.sampled_from([0, 1, 65_535, 65_536, 2**128 - 1]))
 
 
-def by_hand(factors: Sequence[int], matrices: Sequence[Any]) -> list[int]:
+def by_hand(factors: Sequence[int], vectors: Sequence[Any], width: int) -> list[int]:
     """Return the same sums in Python's integers."""
-    rows = [row.tolist() for matrix in matrices for row in matrix]
+    padded = [vector.tolist() + [0] * (-len(vector) % width) for vector in vectors]
+    rows = [vector[at : at + width] for vector in padded for at in range(0, len(vector), width)]
     return [
         sum(factor * value for factor, value in zip(factors, column, strict=True)) for column in zip(*rows, strict=True)
     ]
 
 
 @settings(max_examples=50)
-@given(data=st.data(), bits=st.sampled_from([32, 64]), sizes=st.lists(st.integers(1, 4), min_size=1, max_size=3))
+@given(data=st.data(), bits=st.sampled_from([32, 64]), sizes=st.lists(st.integers(1, 12), min_size=1, max_size=3))
 def test_sums_are_exact(data: st.DataObject, bits: int, sizes: list[int]) -> None:
-    """Any coefficients below 2^128 and any values, the extremes above all, over several matrices."""
+    """Any coefficients below 2^128 and any values, the extremes above all, over vectors whose last rows are padded."""
     kind, extremes = (np.int32, EXTREMES_32) if bits == 32 else (np.int64, EXTREMES_64)
     value = st.one_of(st.sampled_from(extremes), st.integers(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1))
-    matrices = [
-        np.array(data.draw(st.lists(value, min_size=3 * size, max_size=3 * size)), kind).reshape(size, 3)
-        for size in sizes
-    ]
-    factors = data.draw(st.lists(coefficients, min_size=sum(sizes), max_size=sum(sizes)))
-    assert combine_rows(factors, matrices) == by_hand(factors, matrices)
+    vectors = [np.array(data.draw(st.lists(value, min_size=size, max_size=size)), kind) for size in sizes]
+    rows = sum(-(-size // 3) for size in sizes)
+    factors = data.draw(st.lists(coefficients, min_size=rows, max_size=rows))
+    assert combine_rows(factors, vectors, width=3) == by_hand(factors, vectors, 3)
 
 
 @pytest.mark.parametrize("kind", [np.int32, np.int64])
 @pytest.mark.parametrize("rows", [BLOCK_ROWS - 1, BLOCK_ROWS, 2 * BLOCK_ROWS + 1])
 def test_the_largest_sums_are_exact_across_blocks(kind: Any, rows: int) -> None:
-    """All limbs at their largest, of both signs, with blocks that end within a matrix and between two."""
+    """All limbs at their largest, of both signs, with blocks that end within a vector and between two."""
     limits = np.iinfo(kind)
-    matrix = np.empty((rows, 2), kind)
-    matrix[:, 0], matrix[:, 1] = limits.min, limits.max
+    vector = np.array([limits.min, limits.max] * rows, kind)[:-1]
     factors = [2**128 - 1] * (2 * rows)
-    assert combine_rows(factors, [matrix, matrix]) == by_hand(factors, [matrix, matrix])
+    assert combine_rows(factors, [vector, vector], width=2) == by_hand(factors, [vector, vector], 2)
 
 
-def test_a_coefficient_for_each_row() -> None:
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_coefficient_for_each_row(count: int) -> None:
     """Fewer or more are a bug."""
     with pytest.raises(AssertionError, match="a coefficient for each row"):
-        combine_rows([1, 2], [np.zeros((3, 2), np.int32)])
+        combine_rows([1] * count, [np.zeros(4, np.int32)], width=3)
 
 
 @pytest.mark.parametrize(("count", "rows"), [(1, 1), (3, 1), (4, 2), (6, 2), (7, 3)])
