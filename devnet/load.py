@@ -122,6 +122,7 @@ class Load:
                 dataset_b=str(datasets[1]),
                 epochs=2,
                 escrow_units=UNITS_PER_FML,
+                measure_baseline=False,
             )
         require_included(created.outcome, "a task of the load")
         return created

@@ -155,6 +155,19 @@ class Evaluate(Record, tag=3):
     min_improvement_millionths: Score
 
 
+class MeasureBaseline(Record, tag=40):
+    """Find what a dataset file's best constant answer scores: what a model is worth that has learned nothing."""
+
+    metric: MetricSpec
+    dataset: FilePath
+
+
+class Baseline(Record, tag=50):
+    """The result of `MeasureBaseline`, a score in millionths."""
+
+    score: Score
+
+
 class Assessment(Record):
     """A validator's word on one submission, and for people the reason when it is invalid."""
 
@@ -277,10 +290,12 @@ class Scored(Record, tag=19):
     scores: tuple[ModelScore, ...]
 
 
-ArenaJob = SplitDataset | Train | Evaluate | Canonicalise
+ArenaJob = SplitDataset | Train | Evaluate | Canonicalise | MeasureBaseline
 AllianceJob = MakeModel | QuantiseWeights | SplitRows | TrainUpdate | AggregateUpdates | ScoreModels
 Job = ArenaJob | AllianceJob
-Result = DatasetSplit | Trained | Paused | Evaluated | Canonicalised | Quantised | RowsSplit | Aggregated | Scored
+Result = (
+    DatasetSplit | Trained | Paused | Evaluated | Canonicalised | Quantised | RowsSplit | Aggregated | Scored | Baseline
+)
 
 
 # --- frames ----------------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from flocknode.jobs import (
     FRAME_LENGTH_BYTES,
     Aggregated,
     AggregateUpdates,
+    Baseline,
     Canonicalise,
     Canonicalised,
     DatasetSplit,
@@ -31,6 +32,7 @@ from flocknode.jobs import (
     Hello,
     Job,
     MakeModel,
+    MeasureBaseline,
     Paused,
     Progress,
     Quantised,
@@ -172,6 +174,9 @@ class Worker:
 
     @overload
     async def run(self, job: Evaluate, on_progress: Callable[[Progress], None] | None = None) -> Evaluated: ...
+
+    @overload
+    async def run(self, job: MeasureBaseline, on_progress: Callable[[Progress], None] | None = None) -> Baseline: ...
 
     @overload
     async def run(self, job: Canonicalise, on_progress: Callable[[Progress], None] | None = None) -> Canonicalised: ...

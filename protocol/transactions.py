@@ -26,7 +26,6 @@ MAX_TRANSACTION_BYTES = 1024 * 1024
 MAX_REMEMBERED = 4_096
 MAX_REMEMBERED_BYTES = 4 * 1024
 
-
 Piece = Annotated[bytes, Meta(max_length=PIECE_BYTES)]
 PiecePath = Annotated[tuple[Digest, ...], Meta(max_length=MAX_PATH_HASHES)]
 
@@ -54,10 +53,11 @@ class DatasetName(IntEnum):
 
 
 class SealedDataset(Record):
-    """An evaluation dataset as the task names it: the encrypted blob and the hash of its key."""
+    """An evaluation dataset as the task names it: encrypted blob, hash of its key, the score that needs no learning."""
 
     blob: BlobId
     key_hash: Digest
+    baseline: Score
 
 
 class Resources(Record):

@@ -29,6 +29,7 @@ class Play:
         escrow: int = 1_000 * FML,
         params: Params = DEVNET,
         settings: TaskSettings | None = None,
+        baseline: int = 0,
         balance: int = 10_000 * FML,
         is_governed: bool = False,
         bystanders: Sequence[Person] = (),
@@ -42,7 +43,8 @@ class Play:
             people = (*people, self.governor)
         governance = self.governor if is_governed else None
         self.ledger = Ledger(*people, balance=balance, params=params, governance=governance)
-        self.task = self.ledger.create_task(self.creator, epochs=epochs, escrow=escrow, settings=settings)
+        asked = {"epochs": epochs, "escrow": escrow, "settings": settings, "baseline": baseline}
+        self.task = self.ledger.create_task(self.creator, **asked)
 
     # --- what is there
 

@@ -206,14 +206,16 @@ class Ledger:
 
     # --- the Arena, step by step
 
-    def create_task(self, creator: Person, *, epochs: int = 2, escrow: int = 1_000 * FML, settings=None) -> int:
+    def create_task(
+        self, creator: Person, *, epochs: int = 2, escrow: int = 1_000 * FML, settings=None, baseline: int = 0
+    ) -> int:
         """Create a task and return its id."""
         spec = TaskSpec(
             "digits",
             mlp_model(64, 8, 10),
             ACCURACY,
-            SealedDataset(BlobId(seed_of("blob a"), 1_000), dataset_key_hash(seed_of("key a"))),
-            SealedDataset(BlobId(seed_of("blob b"), 1_000), dataset_key_hash(seed_of("key b"))),
+            SealedDataset(BlobId(seed_of("blob a"), 1_000), dataset_key_hash(seed_of("key a")), baseline),
+            SealedDataset(BlobId(seed_of("blob b"), 1_000), dataset_key_hash(seed_of("key b")), baseline),
             epochs,
             settings or self.before.params.task,
             NEEDS,

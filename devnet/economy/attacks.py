@@ -8,11 +8,14 @@ import dataclasses
 from msgspec.structs import replace
 
 from devnet.economy.actors import FML, SCORE_ONE, Trainer, Validator, spread_of
+from devnet.economy.market import CONSTANT_SCORE, RANDOM_SCORE
 from devnet.economy.outcome import Line
 from devnet.economy.report import Check, Report
 from devnet.economy.stage import QUALITY_STEP, Played, honest_trainers, honest_validators, play_market
 from protocol.params import DEVNET, Aggregation
 
+# Fewer than are paid.
+FEW_TRAINERS = 3
 # In FML of stake each; so that a split stake is the same in all.
 IDENTITY_STAKE = DEVNET.min_stake_trainer_units
 # A validator's guess is worth at most this part of an honest judgement, for the same stake.
@@ -88,36 +91,58 @@ def count_ranked(played: Played, group: str) -> int:
 
 
 def freerider_trainers(size: int, seed: int) -> Report:
-    """Trainers that enter random models, beside as many honest ones as are paid."""
+    """Trainers that enter random models, beside as many honest ones as are paid, beside fewer, and beside none."""
     paid = DEVNET.task.rewarded_trainers
 
-    def attack(honest: int) -> Played:
+    def attack(honest: int, baseline: int = RANDOM_SCORE) -> Played:
         riders = [
             Trainer(
                 name=f"rider {number}",
                 group="free riders",
-                quality_a=100_000 + spread_of(50_000, seed, "a", number),
-                quality_b=100_000 + spread_of(50_000, seed, "b", number),
+                quality_a=spread_of(RANDOM_SCORE, seed, "a", number),
+                quality_b=spread_of(RANDOM_SCORE, seed, "b", number),
             )
             for number in range(size)
         ]
-        return play_market([*honest_trainers(honest), *riders], honest_validators(5), seed=seed)
+        cast = [*honest_trainers(honest), *riders]
+        return play_market(cast, honest_validators(5), baseline=baseline, seed=seed)
 
-    full, thin = attack(paid), attack(3)
-    riders, few = full.line("free riders"), thin.line("free riders")
+    full, thin, alone = attack(paid), attack(FEW_TRAINERS), attack(0)
+    lines = {
+        f"free riders beside {paid} honest": full.line("free riders"),
+        f"free riders beside {FEW_TRAINERS} honest": thin.line("free riders"),
+        "free riders alone": alone.line("free riders"),
+    }
+    weak, none = (attack(FEW_TRAINERS, baseline).line("free riders") for baseline in (CONSTANT_SCORE, 0))
     return Report(
         scenario="freerider-trainers",
-        conditions=f"{size} trainers enter random models; {paid} ranks are paid",
-        lines=(*full.lines(), renamed(few, "free riders beside 3 honest")),
+        conditions=f"{size} trainers enter random models, which score less than the baseline {score(RANDOM_SCORE)}; "
+        f"{paid} ranks are paid",
+        lines=(full.line("honest trainers"), *(renamed(line, name) for name, line in lines.items())),
         checks=(
-            Check("they earn nothing", fml(riders.earned), riders.earned == 0),
-            Check("and pay for it", f"net {fml(riders.net)}", riders.net < 0),
+            Check(
+                "random models earn less than they cost, however few honest ones there are",
+                "; ".join(f"{name}: earned {fml(line.earned)}, cost {fml(line.spent)}" for name, line in lines.items()),
+                all(line.earned < line.spent for line in lines.values()),
+            ),
+            Check(
+                "and honest trainers get what they left",
+                f"{fml(thin.line('honest trainers').earned)} beside {FEW_TRAINERS}, "
+                f"{fml(full.line('honest trainers').earned)} beside {paid}",
+                abs(thin.line("honest trainers").earned - full.line("honest trainers").earned) < paid,
+            ),
         ),
         remarks=(
-            f"where fewer than {paid} honest trainers come, ranks are left for free riders: {fml(few.earned)}"
-            " beside 3 honest ones; a task sets how many ranks it pays",
+            f"where the baseline is the commonest class's {score(CONSTANT_SCORE)}, which the luckiest pass, they "
+            f"earn {fml(weak.earned)} beside {FEW_TRAINERS} honest ones, and {fml(none.earned)} where there is none: "
+            "whoever creates a task of few samples raises it",
         ),
     )
+
+
+def score(millionths: int) -> str:
+    """Return a score for a sentence."""
+    return f"{millionths / SCORE_ONE:.3f}"
 
 
 def freerider_validators(size: int, seed: int) -> Report:

@@ -51,6 +51,8 @@ NEEDS = Resources(memory_mib=64, evaluation_ms=1_000)
 NOISE = 2_000
 # A model that was altered a little scores less than its original by less than this.
 NEAR_NOISE = 500
+# Of 300 untrained networks on 300 rows of ten digits, the best scored 0.24, their mean 0.10, the commonest digit 0.15.
+CONSTANT_SCORE, RANDOM_SCORE = 153_333, 240_000
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ class Market:
     epochs: int = 3
     escrow: int = 1_000 * FML
     settings: TaskSettings | None = None
+    baseline: int = RANDOM_SCORE
     id: int = 0
     models: dict[bytes, Model] = field(default_factory=dict)
     authors: dict[bytes, Trainer] = field(default_factory=dict)
@@ -106,8 +109,12 @@ class Market:
             f"market {number}",
             mlp_model(64, 10),
             ACCURACY,
-            SealedDataset(BlobId(seed_of("blob a", number), BLOB_BYTES), dataset_key_hash(self.dataset_key("a"))),
-            SealedDataset(BlobId(seed_of("blob b", number), BLOB_BYTES), dataset_key_hash(self.dataset_key("b"))),
+            SealedDataset(
+                BlobId(seed_of("blob a", number), BLOB_BYTES), dataset_key_hash(self.dataset_key("a")), self.baseline
+            ),
+            SealedDataset(
+                BlobId(seed_of("blob b", number), BLOB_BYTES), dataset_key_hash(self.dataset_key("b")), self.baseline
+            ),
             self.epochs,
             self.settings or self.world.params.task,
             NEEDS,

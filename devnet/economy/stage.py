@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from devnet.economy.actors import FML, Actor, Creator, Delegator, Trainer, Validator
 from devnet.economy.course import play
-from devnet.economy.market import Market
+from devnet.economy.market import RANDOM_SCORE, Market
 from devnet.economy.outcome import Account, Line, get_results, group_lines, settle_accounts
 from devnet.economy.world import World
 from protocol.params import DEVNET, Aggregation, Params
@@ -72,6 +72,7 @@ def play_market(
     epochs: int = 3,
     escrow: int = 1_000 * FML,
     aggregation: Aggregation = Aggregation.MEAN,
+    baseline: int = RANDOM_SCORE,
     params: Params = DEVNET,
     seed: int = 0,
     outages: Mapping[tuple[int, Phase], int] | None = None,
@@ -89,6 +90,7 @@ def play_market(
         epochs=epochs,
         escrow=escrow,
         settings=replace(params.task, aggregation=aggregation),
+        baseline=baseline,
     )
     play(world, market, outages=outages or {})
     return Played(market, settle_accounts(world, BALANCE, market))

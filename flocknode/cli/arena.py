@@ -11,7 +11,16 @@ from flocknode.cli.accounts import NoWait
 from flocknode.cli.arena_audit import audit
 from flocknode.cli.arena_delegation import delegate, reward_share, undelegate
 from flocknode.cli.arena_funding import bounty, cancel, verify
-from flocknode.cli.arena_options import NOTHING_DECLARED, USUAL_NEEDS, USUAL_PLAN, Declared, Needs, Plan
+from flocknode.cli.arena_options import (
+    CONSTANT_BASELINE,
+    NOTHING_DECLARED,
+    USUAL_NEEDS,
+    USUAL_PLAN,
+    Baseline,
+    Declared,
+    Needs,
+    Plan,
+)
 from flocknode.cli.arena_proofs import complain, prove_piece, prove_verdict, publish_key
 from flocknode.cli.arena_sending import send_about_task
 from flocknode.cli.arena_training import training
@@ -56,6 +65,7 @@ def create(
     high: str = "1",
     stake: str | None = None,
     option: Annotated[list[str] | None, Parameter(name="--option", negative="")] = None,
+    baseline: Baseline = CONSTANT_BASELINE,
     needs: Needs = USUAL_NEEDS,
     no_wait: NoWait = False,
     options: Common,
@@ -96,7 +106,7 @@ def create(
     datasets = {"dataset_a": require_dataset(data_a), "dataset_b": require_dataset(data_b)}
     money = {"escrow_units": parse_fml(escrow), "stake_units": None if stake is None else parse_fml(stake)}
     more = {**needs.to_params(), "settings": _parse_options(option or []), "wait": not no_wait}
-    params = {**asked, **bounds, **datasets, **money, **more}
+    params = {**asked, **bounds, **datasets, **money, **more, **baseline.to_params()}
     return send_about_task(options, "arena.create", **params)
 
 

@@ -32,6 +32,21 @@ class Needs:
 
 @Parameter(name="*")
 @dataclass(frozen=True)
+class Baseline:
+    """The score on each dataset that needs no learning, and so earns nothing."""
+
+    baseline: Annotated[str, Parameter(help="Score from 0 to 1 that a model must beat to earn anything.")] = "0"
+    measure_baseline: Annotated[
+        bool, Parameter(help="Where the best constant answer to a dataset scores more than that, take what it scores.")
+    ] = True
+
+    def to_params(self) -> dict[str, Any]:
+        """Return it as parameters of `arena.create`."""
+        return {"baseline_millionths": parse_millionths(self.baseline), "measure_baseline": self.measure_baseline}
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
 class Declared:
     """What a validator has for judging an epoch."""
 
@@ -81,4 +96,4 @@ class Plan:
         return {"training": msgspec.to_builtins(training)}
 
 
-USUAL_NEEDS, NOTHING_DECLARED, USUAL_PLAN = Needs(), Declared(), Plan()
+USUAL_NEEDS, CONSTANT_BASELINE, NOTHING_DECLARED, USUAL_PLAN = Needs(), Baseline(), Declared(), Plan()

@@ -52,7 +52,8 @@ def render_task(found: Task, names: Names) -> list[str | Table]:
         *(
             (
                 f"dataset {one.name}",
-                f"{short(one.root)}  {one.length_bytes} bytes  {'key is public' if one.key else ''}",
+                f"{short(one.root)}  {one.length_bytes} bytes  baseline {format_millionths(one.baseline_millionths)}"
+                f"  {'key is public' if one.key else ''}",
             )
             for one in found.datasets
         ),
@@ -174,7 +175,8 @@ def _render_ranking(epoch: Epoch, names: Names) -> Table:
     return Table(
         (">RANK", "PSEUDONYM", "AUTHOR", ">STAKE", ">SCORE", ">SHARE", ">REWARD A", ">REWARD B"),
         rows,
-        f"epoch {epoch.epoch + FIRST_EPOCH} on dataset {epoch.dataset.upper()}, {state}",
+        f"epoch {epoch.epoch + FIRST_EPOCH} on dataset {epoch.dataset.upper()}, "
+        f"baseline {format_millionths(epoch.baseline_millionths)}, {state}",
     )
 
 

@@ -25,6 +25,7 @@ from flocknode.jobs import (
     Hello,
     Job,
     MakeModel,
+    MeasureBaseline,
     Progress,
     ProgressReport,
     QuantiseWeights,
@@ -117,6 +118,7 @@ class _Reporter:
 
 def _load_performers() -> Performers:
     # Takes seconds: after the hello, so that nobody waits for it, and before the first job.
+    from flocknode.learning.baseline import measure_baseline
     from flocknode.learning.device import prepare_torch
     from flocknode.learning.evaluate import evaluate_submissions
     from flocknode.learning.own_split import split_rows
@@ -129,6 +131,7 @@ def _load_performers() -> Performers:
         SplitDataset: _split_dataset,
         Train: train_model,
         Evaluate: evaluate_submissions,
+        MeasureBaseline: measure_baseline,
         Canonicalise: _canonicalise,
         MakeModel: make_model,
         QuantiseWeights: quantise_weights,

@@ -138,11 +138,15 @@ class Member(Result):
 
 
 class Dataset(Result):
-    """An encrypted evaluation dataset: blob root, length, and the key once it is public."""
+    """An encrypted evaluation dataset: blob root, length, and the key once it is public.
+
+    A model that scores no more than `baseline_millionths` on it earns nothing.
+    """
 
     name: Literal["a", "b"]
     root: Hex32
     length_bytes: Count
+    baseline_millionths: Millionths
     key: Hex32 | None
 
 
@@ -234,11 +238,13 @@ class ValidatorPayout(Result):
 class Epoch(Result):
     """The result of one epoch; `ranking` is empty until it has settled.
 
-    `emitted_units` is the part of the pot that the emission brought, `creator_units` what the creator was paid.
+    `emitted_units` is the part of the pot that the emission brought, `creator_units` what the creator was paid. Models
+    that score no more than `baseline_millionths` have no rank.
     """
 
     epoch: Count
     dataset: Literal["a", "b"]
+    baseline_millionths: Millionths
     is_settled: bool
     pot_units: Units
     emitted_units: Units

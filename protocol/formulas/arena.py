@@ -125,7 +125,11 @@ def is_available(held: int, *, revealed: int) -> bool:
 
 @pinned
 def is_improvement(score: Decimal, *, over: Decimal, min_improvement_millionths: int) -> bool:
-    """Return whether a near-duplicate beats the first of its cluster by enough to be ranked; scores in millionths."""
+    """Return whether a score beats another by enough to be ranked; scores in millionths.
+
+    That other is the score of the first of a cluster of near-duplicates, or the task's baseline, which needs no
+    learning: where fewer models come than are paid, nothing else would keep random ones from a rank.
+    """
     return score >= over + min_improvement_millionths
 
 

@@ -32,6 +32,7 @@ def board():
         Epoch(
             epoch=number,
             dataset="ab"[number],
+            baseline_millionths=100_000,
             is_settled=True,
             pot_units=100,
             emitted_units=10,

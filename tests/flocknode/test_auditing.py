@@ -75,8 +75,8 @@ class SealedPlay(Play):
         keys = {name: dataset_key_hash(seed_of(f"key {name}")) for name in "ab"}
         spec = replace(
             self.record.spec,
-            dataset_a=SealedDataset(blobs["a"], keys["a"]),
-            dataset_b=SealedDataset(blobs["b"], keys["b"]),
+            dataset_a=SealedDataset(blobs["a"], keys["a"], 0),
+            dataset_b=SealedDataset(blobs["b"], keys["b"], 0),
         )
         self.send(self.creator, CreateTask(spec, 100 * FML, 1_000 * FML))
         self.task = 2

@@ -63,7 +63,7 @@ def play_everything() -> Play:
     play.send(play.creator, CancelTask(2))
     pieces = [seal_piece(seed_of("key a"), 0, bytes(9)), bytes(50)]
     pieces[0] = pieces[0].ljust(PIECE_BYTES, b"x")
-    spoiled = SealedDataset(compute_blob_id(b"".join(pieces)), dataset_key_hash(seed_of("key a")))
+    spoiled = SealedDataset(compute_blob_id(b"".join(pieces)), dataset_key_hash(seed_of("key a")), 0)
     play.send(play.creator, CreateTask(replace(play.record.spec, dataset_a=spoiled), 100 * FML, 1_000 * FML))
     play.task = 3
     play.begin()

@@ -76,7 +76,9 @@ TEXT = b"This is no model. " * 10
 KEYS = {DatasetName.A: seed_of("key a"), DatasetName.B: seed_of("key b")}
 SPOILED = {name: spoiled(seal(key, bytes([name]) * (2 * CLEAR_BYTES + 9)), 1) for name, key in KEYS.items()}
 SPOILED_SPEC = {
-    f"dataset_{name.name.lower()}": SealedDataset(compute_blob_id(b"".join(SPOILED[name])), dataset_key_hash(key))
+    f"dataset_{name.name.lower()}": SealedDataset(
+        compute_blob_id(b"".join(SPOILED[name])), dataset_key_hash(key), 450_000
+    )
     for name, key in KEYS.items()
 }
 PARAMS = replace(DEVNET, validators_per_epoch=3, max_trainers=4, max_validators=4)

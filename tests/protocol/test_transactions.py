@@ -39,8 +39,8 @@ SPEC = TaskSpec(
     "digits",
     mlp_model(64, 8, 10),
     MetricSpec("accuracy", True, 0, 1_000_000),
-    SealedDataset(BlobId(b"a" * 32, 1), b"a" * 32),
-    SealedDataset(BlobId(b"b" * 32, 1), b"b" * 32),
+    SealedDataset(BlobId(b"a" * 32, 1), b"a" * 32, 0),
+    SealedDataset(BlobId(b"b" * 32, 1), b"b" * 32, 0),
     2,
     DEVNET.task,
     Resources(256, 5_000),
@@ -153,7 +153,15 @@ def test_what_is_longer_than_any_transaction_is_not_read():
         CreateTask(replace(SPEC, metric=MetricSpec("accuracy", False, 0, 1)), 1, 1),
         CreateTask(replace(SPEC, settings=replace(DEVNET.task, trainer_share_millionths=0)), 1, 1),
     ],
-    ids=["no units", "no bounty", "one key", "one dataset", "no layers", "wrong direction", "shares"],
+    ids=[
+        "no units",
+        "no bounty",
+        "one key",
+        "one dataset",
+        "no layers",
+        "wrong direction",
+        "shares",
+    ],
 )
 def test_what_no_state_could_allow_is_out_of_bounds(payload):
     """Refused before it costs anybody a lookup."""

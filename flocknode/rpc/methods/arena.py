@@ -126,6 +126,7 @@ def describe_task(state: StateView, params: Params, task: records.Task) -> Task:
                 name=name,  # type: ignore[arg-type]
                 root=dataset.blob.root.hex(),
                 length_bytes=dataset.blob.length,
+                baseline_millionths=dataset.baseline,
                 key=None if key is None else key.hex(),
             )
             for name, dataset, key in datasets

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 from flocknode.errors import FileUnusable, UsageError
-from flocknode.jobs import TrainSettings
+from flocknode.jobs import MeasureBaseline, TrainSettings
 from flocknode.node import Node
 from flocknode.participants.diary import TrainingPlan
 from flocknode.participants.trainer import enter_weights
@@ -23,7 +23,7 @@ from protocol.params import TaskSettings
 from protocol.plain import from_plain, to_plain
 from protocol.rules.arena import records
 from protocol.transactions import CreateTask, Join, Leave, Resources, Role, SealedDataset, TaskSpec, check_spec
-from protocol.types import MEBIBYTE
+from protocol.types import MEBIBYTE, Score
 
 # What judging an epoch takes where a creator says nothing.
 DEFAULT_NEEDED_MEMORY_MIB = 512
@@ -39,13 +39,23 @@ def require_file(path: FilePath) -> Path:
     return found
 
 
-async def seal_dataset(node: Node, path: FilePath) -> SealedDataset:
+async def seal_dataset(node: Node, path: FilePath, baseline: int) -> SealedDataset:
     """Encrypt a dataset under a fresh key that this node keeps, and offer the blob to peers. Raises `KeyLocked`."""
     node.kit.account.require_open()
     key = make_key()
     blob = await node.kit.seal_into_blob(require_file(path), key)
     node.kit.diary.save_dataset_key(blob.root, key)
-    return SealedDataset(blob, dataset_key_hash(key))
+    return SealedDataset(blob, dataset_key_hash(key), baseline)
+
+
+async def find_baseline(node: Node, path: FilePath, metric: MetricSpec, least: int, *, is_measured: bool) -> int:
+    """Return the score on a dataset that earns nothing: the least given, or a constant answer's if that is more.
+
+    Raises `JobFailed` for a file that is no dataset, or one that the metric does not apply to.
+    """
+    node.kit.account.require_open()
+    dataset = str(require_file(path))
+    return max(least, (await node.kit.worker.run(MeasureBaseline(metric, dataset))).score) if is_measured else least
 
 
 def find_created(node: Node, spec: TaskSpec) -> int | None:
@@ -112,20 +122,30 @@ def make_create(node: Node) -> Handler:
         settings: TaskOptions | None = None,
         needed_memory_mib: Count = DEFAULT_NEEDED_MEMORY_MIB,
         needed_evaluation_ms: Count = DEFAULT_NEEDED_EVALUATION_MS,
+        baseline_millionths: Score = 0,
+        measure_baseline: bool = True,
         wait: bool = True,
     ) -> Submitted:
         """Create a task; both datasets are encrypted here and leave this node only as ciphertext.
+
+        A model that scores no more than the baseline earns nothing. For each dataset that is `baseline_millionths`, or
+        what the best constant answer scores on it, if that is more and to be measured.
 
         Without an escrow it opens once governance verifies it. The stake is the minimum if not given; who has a record
         or is recognised may give 0. Only a task with an escrow may have `settings` of its own.
         """
         chosen = with_options(node.chain.params.task, settings or {})
+        measured = MetricSpec(metric, METRICS[metric], metric_low_millionths, metric_high_millionths)
+        baselines = [
+            await find_baseline(node, path, measured, baseline_millionths, is_measured=measure_baseline)
+            for path in (dataset_a, dataset_b)
+        ]
         spec = TaskSpec(
             name=name,
             model=ModelSpec(family, tuple(Setting(key, tuple(values)) for key, values in sorted(model.items()))),
-            metric=MetricSpec(metric, METRICS[metric], metric_low_millionths, metric_high_millionths),
-            dataset_a=await seal_dataset(node, dataset_a),
-            dataset_b=await seal_dataset(node, dataset_b),
+            metric=measured,
+            dataset_a=await seal_dataset(node, dataset_a, baselines[0]),
+            dataset_b=await seal_dataset(node, dataset_b, baselines[1]),
             epochs=epochs,
             settings=chosen,
             needs=Resources(needed_memory_mib, needed_evaluation_ms),

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 
+from msgspec.structs import replace
+
 from flocknode.node import Node
 from flocknode.rpc.arena_records import (
     Epoch,
@@ -72,6 +74,7 @@ def describe_epoch(state: StateView, task: records.Task, epoch: int) -> Epoch:
     return Epoch(
         epoch=epoch,
         dataset="b" if epoch + 1 == task.spec.epochs else "a",
+        baseline_millionths=replace(task, epoch=epoch).baseline(),
         is_settled=result is not None,
         pot_units=0 if result is None else result.pot,
         emitted_units=0 if result is None else result.emitted,

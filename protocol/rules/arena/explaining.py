@@ -18,7 +18,7 @@ from protocol.params import Params
 from protocol.rules.arena.judging import Judgement, judge
 from protocol.rules.arena.records import Task, get_epoch, get_member, get_task, scan_opened, scan_sheets
 from protocol.rules.arena.results import RESULTS, EpochResult, Ranked, Sources
-from protocol.rules.arena.settlement import add_earlier_weights, find_authors
+from protocol.rules.arena.settlement import add_earlier_weights, find_authors, find_ranks_for_b, was_judged
 from protocol.rules.arena.sources import divide_by_source
 from protocol.state import StateView
 from protocol.transactions import Verdict
@@ -159,7 +159,7 @@ def load_replay(state: StateView, params: Params, task: Task, epoch: int) -> Rep
 
 def get_weights(replay: Replay) -> dict[bytes, Decimal]:
     """Return the rank weights (A5) that the epoch was paid by."""
-    if any(judgement.is_judged for judgement in replay.judgements.values()):
+    if was_judged(replay.judgements.values()):
         return {weight.address: Decimal(weight.weight) for weight in replay.result.weights}
     if not get_epoch(replay.state, replay.task.id, replay.epoch).drawn:
         return {}
@@ -208,7 +208,8 @@ def trace_reward_a(replay: Replay) -> Iterator[Trace]:
 
 def trace_reward_b(replay: Replay) -> Iterator[Trace]:
     """Yield the payouts of reward B, which accrued in all epochs and was paid in this one, the last."""
-    ranks = get_weights(replay) or add_earlier_weights(replay.state, replay.task)
+    is_judged = was_judged(replay.judgements.values())
+    ranks = find_ranks_for_b(replay.state, replay.task, get_weights(replay), is_judged=is_judged)
     vested = {}
     for account in sorted(ranks):
         member = get_member(replay.state, replay.task.id, account)

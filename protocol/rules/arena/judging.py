@@ -29,7 +29,8 @@ class Judgement:
 
     `score` is the consensus in millionths, None without one; `kept` are the scores by validator that made it, `ignored`
     the validators whose scores did not count; `duplicate_of` names the submission that this one copies, if it does.
-    `is_judged` tells whether any stake at all says what the model is worth, be it that it is worth nothing.
+    `is_judged` tells whether any stake at all says what the model is worth, be it that it is worth nothing, and
+    `beats_baseline` whether it is worth more than what needs no learning.
     """
 
     tag: bytes
@@ -41,10 +42,11 @@ class Judgement:
     root: bytes | None
     duplicate_of: bytes | None
     is_judged: bool
+    beats_baseline: bool
 
     def is_ranked(self) -> bool:
-        """Return whether the submission competes: scored, original, and owned up to."""
-        return self.score is not None and self.duplicate_of is None and self.submission.author is not None
+        """Return whether the submission competes: better than the baseline, original, and owned up to."""
+        return self.beats_baseline and self.duplicate_of is None and self.submission.author is not None
 
 
 def count_stakes(state: StateView, task: Task, epoch: Epoch) -> dict[bytes, int]:
@@ -101,11 +103,12 @@ def judge(
         aggregation=task.spec.settings.aggregation,
     )
     is_scored = verdict is Verdict.SCORED
+    final = score if is_scored else None
     return Judgement(
         tag=tag,
         submission=submission,
         verdict=verdict,
-        score=score if is_scored else None,
+        score=final,
         kept=kept if is_scored else {},
         ignored=tuple(sorted(scored.keys() - kept.keys())) if is_scored else (),
         root=formulas.majority_choice(
@@ -113,6 +116,10 @@ def judge(
         ),
         duplicate_of=None,
         is_judged=is_available,
+        beats_baseline=final is not None
+        and formulas.is_improvement(
+            final, over=Decimal(task.baseline()), min_improvement_millionths=params.min_improvement_millionths
+        ),
     )
 
 

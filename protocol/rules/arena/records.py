@@ -59,6 +59,13 @@ class Task(Record):
         """Return whether the current epoch decides on dataset B."""
         return self.epoch + 1 == self.spec.epochs
 
+    def baseline(self) -> int:
+        """Return the score that a model of the current epoch must beat to earn anything, in millionths.
+
+        Each dataset has its own: what a constant answer scores is a matter of the targets that happen to be in it.
+        """
+        return (self.spec.dataset_b if self.is_last_epoch() else self.spec.dataset_a).baseline
+
     def begun(self) -> int:
         """Return how many epochs have begun."""
         return 0 if self.phase is Phase.OPENING else self.epoch + 1

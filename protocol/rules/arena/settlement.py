@@ -4,7 +4,7 @@ All amounts come from the state as it was when the claims closed; the parts of a
 nobody has a claim to stays in the task's pot for the next epoch, after the last one in the treasury.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -44,7 +44,10 @@ def settle_epoch(state: Overlay, context: Context, task: Task) -> None:
     weights = weigh_authors(state, task, epoch, judgements)
     remember_models(state, context, task, judgements)
     record_participation(state, task, seat_stakes)
-    shares, paid_a, paid_b = pay_trainers(state, context, task, weights, pots.trainers)
+    shares, paid_a = pay_reward_a(state, context, task, weights, pots.trainers)
+    paid_b: dict[bytes, Paid] = {}
+    if task.is_last_epoch():
+        paid_b = pay_reward_b(state, context, task, weights, is_judged=was_judged(judgements))
     earned = pay_validators(state, context, task, judgements, stakes, pots.validators)
     creator_reward = funding.pay_creator(state, task, pots, is_judged=was_judged(judgements))
     funding.return_emission(
@@ -135,7 +138,7 @@ def weigh_authors(state: StateView, task: Task, epoch: Epoch, judgements: list[J
     return earlier or {author: Decimal(1) for author in find_authors(state, task)}
 
 
-def was_judged(judgements: list[Judgement]) -> bool:
+def was_judged(judgements: Iterable[Judgement]) -> bool:
     """Return whether anybody said what any submission of the epoch is worth."""
     return any(judgement.is_judged for judgement in judgements)
 
@@ -173,12 +176,12 @@ def record_participation(state: Overlay, task: Task, stakes: Mapping[bytes, int]
         vaults.collect_points(state, task.id, address)
 
 
-def pay_trainers(
+def pay_reward_a(
     state: Overlay, context: Context, task: Task, weights: Mapping[bytes, Decimal], pot: int
-) -> tuple[dict[bytes, Decimal], dict[bytes, Paid], dict[bytes, Paid]]:
-    """Pay reward A by this epoch's weights, let B accrue, and in the last epoch pay B; returns (shares, A, B).
+) -> tuple[dict[bytes, Decimal], dict[bytes, Paid]]:
+    """Pay reward A by this epoch's weights, and let B accrue; returns (shares, payouts), both by account.
 
-    Shares and payouts are by account. Without weights the pot stays where it is.
+    Without weights the pot stays where it is.
     """
     stakes = get_epoch_stakes(state, task)
     shares = compute_shares(context, weights, stakes)
@@ -191,16 +194,28 @@ def pay_trainers(
             member = require_member(state, task, address)
             earned_a, passed_on = member.earned_a + paid.own, member.passed_on + paid.passed_on
             put_member(state, task.id, address, replace(member, earned_a=earned_a, passed_on=passed_on))
-    paid_b = pay_reward_b(state, context, task, weights) if task.is_last_epoch() else {}
-    return shares, paid_a, paid_b
+    return shares, paid_a
 
 
-def pay_reward_b(state: Overlay, context: Context, task: Task, weights: Mapping[bytes, Decimal]) -> dict[bytes, Paid]:
+def find_ranks_for_b(
+    state: StateView, task: Task, weights: Mapping[bytes, Decimal], *, is_judged: bool
+) -> Mapping[bytes, Decimal]:
+    """Return the weights that reward B is paid by: those of the last epoch, of the earlier ones if nobody judged it.
+
+    A last epoch in which models were judged, and none was worth anything on dataset B, pays nobody: what did well on A
+    alone may have been made for it.
+    """
+    return weights if is_judged or weights else add_earlier_weights(state, task)
+
+
+def pay_reward_b(
+    state: Overlay, context: Context, task: Task, weights: Mapping[bytes, Decimal], *, is_judged: bool
+) -> dict[bytes, Paid]:
     """Pay what accrued, by the ranks on dataset B and the stake that was there all along; returns units by account.
 
     Delegators get theirs by the epochs that they were there.
     """
-    ranks = weights or add_earlier_weights(state, task)
+    ranks = find_ranks_for_b(state, task, weights, is_judged=is_judged)
     vested = {}
     for address in sorted(ranks):
         member = get_member(state, task.id, address)

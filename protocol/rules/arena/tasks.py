@@ -7,6 +7,7 @@ from protocol.blinding import join_alpha
 from protocol.crypto import integer_bytes
 from protocol.errors import AlreadyDone, NotEligible, OutOfBounds, WrongPhase
 from protocol.formulas import fees
+from protocol.models import SCORE_ONE
 from protocol.params import check_phases
 from protocol.rules import purses
 from protocol.rules.arena import funding, seats, sources, vaults
@@ -80,6 +81,8 @@ def check_task_bounds(context: Context, payload: CreateTask) -> None:
     if payload.spec.needs.evaluation_ms > payload.spec.settings.score_phase_ms:
         raise OutOfBounds("an evaluation takes longer than scoring lasts", have=payload.spec.needs.evaluation_ms)
     for dataset in (payload.spec.dataset_a, payload.spec.dataset_b):
+        if dataset.baseline + context.params.min_improvement_millionths > SCORE_ONE:
+            raise OutOfBounds("no model could beat this baseline: is every target the same?", have=dataset.baseline)
         if not 0 < dataset.blob.length <= context.params.max_blob_bytes:
             raise OutOfBounds("a dataset blob's length leaves the bounds", have=dataset.blob.length)
 

@@ -44,6 +44,7 @@ BROKEN = {
     "sybil": (attacks.sybil, 20, judging, "with_originality", without_originality),
     "model-copying": (attacks.model_copying, 1, judging, "with_originality", without_originality),
     "last-day": (attacks.last_day, 1, formulas, "vested_stake", lambda stake_sum, **_: stake_sum),
+    "freerider-trainers": (attacks.freerider_trainers, 20, formulas, "is_improvement", lambda *_, **__: True),
     "freerider-validators": (
         attacks.freerider_validators,
         1,

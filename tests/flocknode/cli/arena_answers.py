@@ -29,9 +29,13 @@ class ArenaAnswers:
         settings: a.TaskOptions | None = None,
         needed_memory_mib: r.Count = 512,
         needed_evaluation_ms: r.Count = 5_000,
+        baseline_millionths: r.Ratio = 0,
+        measure_baseline: bool = True,
         wait: bool = True,
     ) -> a.Submitted:
         """Create a task."""
+        if baseline_millionths or not measure_baseline:
+            self.calls.append((baseline_millionths, measure_baseline))
         if stake_units is not None or settings:
             self.calls.append((stake_units, settings))
         self.hub.publish("work", self.training(state="done", kind="sealing", subject="a"))
@@ -170,7 +174,7 @@ class ArenaAnswers:
             higher_is_better=True,
             metric_low_millionths=0,
             metric_high_millionths=1_000_000,
-            datasets=(a.Dataset(name="a", root="da" * 32, length_bytes=1000, key=None),),
+            datasets=(a.Dataset(name="a", root="da" * 32, length_bytes=1000, baseline_millionths=100_000, key=None),),
             members=(a.Member(account=self.bob, role="validator", **member),),
             parameters={"rank_ratio_millionths": 850_000},
         )
@@ -226,6 +230,7 @@ class ArenaAnswers:
         settled = a.Epoch(
             epoch=0,
             dataset="a",
+            baseline_millionths=100_000,
             is_settled=True,
             pot_units=10**11,
             emitted_units=9 * 10**10,

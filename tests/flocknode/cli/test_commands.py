@@ -262,6 +262,8 @@ async def test_creating_carries_the_model(flocknode, node, tmp_path):
     code, _, _ = await flocknode(arguments, *data)
     assert code == Exit.OK
     assert node.calls == [("digits", "mlp", {"layers": [64, 32, 10]}, "r2", 10**12, -500_000, data[1])]
+    code, _, _ = await flocknode(arguments, *data, "--baseline", "0.3", "--no-measure-baseline")
+    assert (code, node.calls[1]) == (Exit.OK, (300_000, False))
     code, _, err = await flocknode(arguments, "--data-a", str(tmp_path / "c"), *data[2:])
     assert (code, f"there is no file {tmp_path / 'c'}" in err) == (Exit.ERROR, True)
 

@@ -157,6 +157,7 @@ async def create_task(client, daemon):
         dataset_b=data,
         epochs=2,
         escrow_units=10**9,
+        measure_baseline=False,
     )
 
 

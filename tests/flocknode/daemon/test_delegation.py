@@ -70,7 +70,12 @@ async def open_task(flock, folder):
     Each trainer has data and a seed of its own, so that no model is a copy.
     """
     data = {name: str(write_dataset(folder / f"{name}.data", rows=60, columns=3, seed=name)) for name in NAMES}
-    model = {"family": "linear", "model": {"inputs": [3], "outputs": [2]}, "metric": "accuracy"}
+    model = {
+        "family": "linear",
+        "model": {"inputs": [3], "outputs": [2]},
+        "metric": "accuracy",
+        "measure_baseline": False,
+    }
     files = {"dataset_a": data[CREATOR], "dataset_b": data[DELEGATOR]}
     height = await act(flock[CREATOR], "arena.create", name="x", **model, **files, epochs=2, escrow_units=ESCROW)
     async with trio.open_nursery() as nursery:

@@ -11,14 +11,14 @@ from flocknode.rpc.records import Account
 from tests.dataset_files import write_dataset
 
 FML = 10**9
-MODEL = "--family linear --set inputs=2 --set outputs=1 --metric mse"
+MODEL = "--family linear --set inputs=2 --set outputs=2 --metric accuracy"
 
 
 @pytest.fixture
 def running(daemon, tmp_path):
     """A daemon with an open account, and a way to create a task of any funding on it; returns its number."""
     for name in ("a", "b"):
-        write_dataset(tmp_path / name)
+        write_dataset(tmp_path / name, rows=60, columns=2, seed=name)
     daemon.start()
     code, _, err = daemon.run("keys unlock", "--passphrase-file", daemon.passphrase_file)
     assert code == Exit.OK, err
@@ -76,6 +76,11 @@ def test_who_is_recognised_creates_without_a_stake(running):
     found = running.call("arena.show", Task, task=str(task))
     assert found.parameters["aggregation"] == "median"
     assert found.members[0].stake_units == 0
+    # Either class is about half of the rows.
+    assert all(500_000 <= one.baseline_millionths < 700_000 for one in found.datasets)
+    raised = running.create("raised", "--escrow", "1", "--stake", "0", "--baseline", "0.75")
+    found = running.call("arena.show", Task, task=str(raised))
+    assert [one.baseline_millionths for one in found.datasets] == [750_000, 750_000]
     with pytest.raises(AssertionError, match="colour"):
         running.create("odd", "--escrow", "1", "--option", "colour=red")
 

@@ -58,7 +58,12 @@ def flock(tmp_path, make_daemon, write_private, monkeypatch):
 
 async def perform(flock, data):
     """Run a task to its end, as told to a subscriber of the creator; return everything that was told."""
-    model = {"family": "linear", "model": {"inputs": [3], "outputs": [2]}, "metric": "accuracy"}
+    model = {
+        "family": "linear",
+        "model": {"inputs": [3], "outputs": [2]},
+        "metric": "accuracy",
+        "measure_baseline": False,
+    }
     files = {"dataset_a": data, "dataset_b": data}
     height = await act(flock[CREATOR], "arena.create", name="x", **model, **files, epochs=EPOCHS, escrow_units=10**12)
     common = {"task": str(TASK), "stake_units": 10**11}

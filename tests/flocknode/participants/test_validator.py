@@ -107,7 +107,7 @@ async def test_a_dataset_that_does_not_decrypt_is_proven_when_its_key_is_public(
     play = Play()
     blobs = BlobStore(tmp_path / "blobs")
     sealed = [seal_piece(seed_of("key a"), 0, bytes(CLEAR_BYTES)), bytes(100)]
-    dataset = SealedDataset(blobs.put(b"".join(sealed)), play.record.spec.dataset_a.key_hash)
+    dataset = SealedDataset(blobs.put(b"".join(sealed)), play.record.spec.dataset_a.key_hash, 0)
     spec = replace(play.record.spec, dataset_a=dataset)
     play.send(play.creator, CreateTask(spec, 100 * FML, 1_000 * FML))
     play.task = 2

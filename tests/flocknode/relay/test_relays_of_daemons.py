@@ -69,7 +69,12 @@ async def act(daemon, method, **params):
 
 async def open_task(daemons, data):
     """Create a task, and have everybody take a role."""
-    model = {"family": "linear", "model": {"inputs": [3], "outputs": [2]}, "metric": "accuracy"}
+    model = {
+        "family": "linear",
+        "model": {"inputs": [3], "outputs": [2]},
+        "metric": "accuracy",
+        "measure_baseline": False,
+    }
     files = {"dataset_a": data, "dataset_b": data}
     await act(daemons[CREATOR], "arena.create", name="x", **model, **files, epochs=2, escrow_units=10**12)
     height = (await status_of(daemons[CREATOR])).height

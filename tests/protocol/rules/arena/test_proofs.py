@@ -57,7 +57,7 @@ class DatasetPlay(Play):
         super().__init__()
         self.pieces = {name: spoiled(seal(key, bytes([name]) * (2 * CLEAR_BYTES + 9)), 1) for name, key in KEYS.items()}
         sealed = [
-            SealedDataset(compute_blob_id(b"".join(self.pieces[name])), dataset_key_hash(key))
+            SealedDataset(compute_blob_id(b"".join(self.pieces[name])), dataset_key_hash(key), 0)
             for name, key in KEYS.items()
         ]
         spec = replace(self.record.spec, dataset_a=sealed[0], dataset_b=sealed[1])

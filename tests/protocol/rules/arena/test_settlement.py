@@ -9,7 +9,7 @@ from protocol.formulas import fees
 from protocol.params import DEVNET
 from protocol.rules import purses
 from protocol.rules.arena.records import Phase
-from protocol.transactions import Leave, Role, Verdict
+from protocol.transactions import CreateTask, Leave, Role, Verdict
 from tests.arena_play import Play
 from tests.ledger_driver import FML
 
@@ -151,13 +151,50 @@ def test_an_epoch_that_nobody_judged_has_no_ranks_to_go_by():
     expect_ratio([play.member(person).earned_b for person in play.trainers])
 
 
-def test_worthless_last_models_leave_b_to_the_earlier_ranks(play):
-    """Every last submission is invalid: A of that epoch is unpaid, what accrued goes by the earlier epoch."""
-    play.run_epoch().submit().open()
-    play.commit(all_say(play, Verdict.INVALID)).reveal().claim()
-    assert sum(play.member(person).earned_a for person in play.trainers) == A
-    assert sum(play.member(person).earned_b for person in play.trainers) == B
+def test_nobody_gets_b_for_what_did_well_on_a_alone():
+    """No last model is worth anything on dataset B, be it invalid or below the baseline: what accrued is nobody's."""
+    for verdict in (Verdict.INVALID, Verdict.SCORED):
+        play = Play(baseline=500_000).begin().run_epoch().submit().open()
+        treasury = play.units(purses.TREASURY)
+        play.commit(all_say(play, verdict)).reveal().claim()
+        assert sum(play.member(person).earned_a for person in play.trainers) == A
+        assert sum(play.member(person).earned_b for person in play.trainers) == 0
+        assert play.units(purses.TREASURY) >= treasury + B
+        play.expect_conserved()
+
+
+# --- the baseline ----------------------------------------------------------------------------------------------------
+
+
+def test_a_model_that_is_no_better_than_the_baseline_earns_nothing():
+    """Less than `min_improvement` above it is not enough, though three ranks are paid and nobody else would take one.
+
+    Whoever scored it is paid like for any other model.
+    """
+    least = 500_000 + DEVNET.min_improvement_millionths
+    play = Play(baseline=500_000).begin().submit().open()
+    good, bare, short = play.trainers
+    play.commit(dict.fromkeys(play.drawn(), play.entries({good: 900_000, bare: least, short: least - 1}))).reveal()
+    play.claim()
+    ranked = {entry.author: entry for entry in play.result(0).ranking}
+    assert [ranked[person.address].rank for person in play.trainers] == [1, 2, 0]
+    assert (ranked[short.address].score, ranked[short.address].share) == (least - 1, 0)
+    assert (play.member(short).earned_a, play.deposit(short)) == (0, DEVNET.seat_deposit_units)
+    assert play.member(good).earned_a + play.member(bare).earned_a == A
+    assert sum(payout.earned for payout in play.result(0).validators) == VALIDATING
     play.expect_conserved()
+
+
+def test_each_dataset_has_its_own_baseline():
+    """A score that was enough on A may be none on B."""
+    play = Play()
+    spec = play.record.spec
+    spec = replace(spec, dataset_b=replace(spec.dataset_b, baseline=899_999))
+    play.send(play.creator, CreateTask(spec, 100 * FML, 1_000 * FML))
+    play.task = 2
+    play.begin().run_epoch().run_epoch()
+    assert [[entry.rank for entry in play.result(epoch).ranking] for epoch in (0, 1)] == [[1, 2, 3], [0, 0, 0]]
+    assert [play.member(person).earned_b for person in play.trainers] == [0, 0, 0]
 
 
 def test_who_left_has_no_part_in_b(play):

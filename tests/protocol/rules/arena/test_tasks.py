@@ -124,6 +124,14 @@ def test_datasets_have_a_length_within_bounds(play, dataset, length):
     assert receipt.error == OutOfBounds.number
 
 
+@pytest.mark.parametrize("dataset", ["dataset_a", "dataset_b"])
+def test_a_baseline_can_be_beaten(play, dataset):
+    """A full score must be enough, with the improvement that counts; else nobody would be paid whatever it brings."""
+    sealed, most = getattr(play.record.spec, dataset), 1_000_000 - DEVNET.min_improvement_millionths
+    for baseline, error in ((most + 1, OutOfBounds.number), (most, 0)):
+        assert create(play, play.stranger, **{dataset: replace(sealed, baseline=baseline)}).error == error
+
+
 @pytest.mark.parametrize("phase", ["submit", "open", "score", "reveal", "claim"])
 def test_no_phase_is_too_short_to_act_in(play, phase):
     """A phase outlasts a gap between blocks that does not move deadlines: else a creator could get members slashed."""
