@@ -1,8 +1,8 @@
-"""Exact sums of integer vectors, by numpy: products of limbs in float64 that never need rounding.
+"""Exact sums of integer vectors, by numpy: products of limbs that fit 64 bits, so that nothing is rounded or wraps.
 
-A coefficient below 2^128 is 8 limbs of 16 bits, a signed 64-bit value 4, of which the highest keeps the sign. So a
-product of limbs is below 2^32, a sum of `BLOCK_ROWS` of them below 2^40, far from the 2^53 up to which every integer is
-a float64: however a matrix product orders its additions, it is exact. Blocks also bound the memory: 2 MiB a limb.
+A coefficient below 2^128 is 8 limbs of 16 bits, a value its signed upper and unsigned lower 32 bits. So a product is
+below 2^48 in size, and a sum of it over `MAX_ROWS` rows below 2^63. No floats, although they would be quicker: numpy
+multiplies those by a library that starts threads of its own, which on a busy machine costs ten times what it saves.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,11 +12,8 @@ from numpy.typing import NDArray
 
 LIMB_BITS = 16
 COEFFICIENT_LIMBS = 8
-BLOCK_ROWS = 256
-# Limbs of a value: 2 for int32, 4 for int64.
-_LIMB_MASK = 2**LIMB_BITS - 1
-# Block sums below 2^40 add up to less than 2^63.
-MAX_BLOCKS = 2**22
+HALF_BITS = 32
+MAX_ROWS = 2**15
 
 Vector32 = NDArray[np.int32]
 Vector64 = NDArray[np.int64]
@@ -25,8 +22,6 @@ Vector64 = NDArray[np.int64]
 def to_rows(values: Vector32 | Vector64, width: int) -> Vector32 | Vector64:
     """Return the values (d,) as rows (K, width), the last padded with zeros."""
     rows = -(-len(values) // width)
-    if len(values) == rows * width:
-        return values.reshape(rows, width)
     padded = np.zeros(rows * width, values.dtype)
     padded[: len(values)] = values
     return padded.reshape(rows, width)
@@ -38,45 +33,36 @@ def combine_rows(coefficients: Sequence[int], vectors: Sequence[Vector32 | Vecto
     Coefficients are below 2^128. There must be one for each row, the padded last one of each vector included.
     """
     assert sum(-(-len(vector) // width) for vector in vectors) == len(coefficients), "a coefficient for each row"
-    limbs = _coefficient_limbs(coefficients)
-    total = np.zeros((4, COEFFICIENT_LIMBS, width), np.int64)
-    for count, (start, block) in enumerate(_iterate_blocks(vectors, width)):
-        assert count < MAX_BLOCKS, "too many rows"
-        factors = limbs[:, start : start + len(block)]
-        for place, limb in enumerate(_value_limbs(block)):
-            total[place] += (factors @ limb).astype(np.int64)
-    return _join_limbs(total)
-
-
-def _coefficient_limbs(coefficients: Sequence[int]) -> NDArray[np.float64]:
-    """Return the limbs (8, N), lowest first."""
-    encoded = b"".join(value.to_bytes(2 * COEFFICIENT_LIMBS, "little") for value in coefficients)
-    return np.frombuffer(encoded, "<u2").reshape(-1, COEFFICIENT_LIMBS).T.astype(np.float64)
-
-
-def _iterate_blocks(vectors: Sequence[Vector32 | Vector64], width: int) -> Iterator[tuple[int, Vector32 | Vector64]]:
-    """Yield blocks of rows (B, width), each with the number of its first row; no vector is copied as a whole."""
-    start = 0
+    limbs, total, start = _coefficient_limbs(coefficients), [0] * width, 0
     for vector in vectors:
-        for at in range(0, len(vector), BLOCK_ROWS * width):
-            block = to_rows(vector[at : at + BLOCK_ROWS * width], width)
-            yield start, block
-            start += len(block)
+        rows = to_rows(vector, width)
+        combined = _combine(limbs[:, start : start + len(rows)], rows)
+        total = [value + part for value, part in zip(total, combined, strict=True)]
+        start += len(rows)
+    return total
 
 
-def _value_limbs(block: Vector32 | Vector64) -> Iterator[NDArray[np.float64]]:
-    """Yield the limbs (K, width) of values, lowest first; the last is signed."""
-    count = block.dtype.itemsize * 8 // LIMB_BITS
-    for place in range(count):
-        shifted = block >> (LIMB_BITS * place)
-        yield (shifted if place == count - 1 else shifted & _LIMB_MASK).astype(np.float64)
+def _coefficient_limbs(coefficients: Sequence[int]) -> Vector64:
+    """Return the limbs (8, N), lowest first."""
+    encoded = b"".join(value.to_bytes(COEFFICIENT_LIMBS * LIMB_BITS // 8, "little") for value in coefficients)
+    return np.frombuffer(encoded, "<u2").reshape(-1, COEFFICIENT_LIMBS).T.astype(np.int64)
 
 
-def _join_limbs(total: NDArray[np.int64]) -> list[int]:
-    """Return the integers (width,) whose limb products these are, by place of the value and of the coefficient."""
-    joined = [0] * total.shape[2]
-    for place, factors in enumerate(total.tolist()):
-        for limb, sums in enumerate(factors):
-            shift = LIMB_BITS * (place + limb)
-            joined = [value + (part << shift) for value, part in zip(joined, sums, strict=True)]
-    return joined
+def _combine(limbs: Vector64, rows: Vector32 | Vector64) -> list[int]:
+    """Return the sums (width,) over the rows (K, width) of one vector, given the limbs (8, K) of their coefficients."""
+    assert len(rows) <= MAX_ROWS, f"{len(rows)} rows, {MAX_ROWS} at most"
+    combined = [0] * rows.shape[1]
+    for half_shift, half in _halves(rows):
+        for limb, sums in enumerate((limbs @ half).tolist()):
+            shift = half_shift + LIMB_BITS * limb
+            combined = [value + (part << shift) for value, part in zip(combined, sums, strict=True)]
+    return combined
+
+
+def _halves(rows: Vector32 | Vector64) -> Iterator[tuple[int, Vector64]]:
+    """Yield what to shift by, and values of at most 32 bits (K, width), that add up to the rows."""
+    if rows.dtype == np.int32:
+        yield 0, rows.astype(np.int64)
+    else:
+        yield 0, rows & np.int64(2**HALF_BITS - 1)
+        yield HALF_BITS, rows >> np.int64(HALF_BITS)
