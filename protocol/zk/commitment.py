@@ -41,17 +41,13 @@ def decode_commitment(commitment: bytes, rows: int) -> tuple[Point, ...]:
     """Return the points of a commitment. Raises `InvalidProof` for another number of rows, or what is no point."""
     if len(commitment) != rows * POINT_BYTES:
         raise InvalidProof(f"a commitment of {len(commitment)} bytes; {rows} points of {POINT_BYTES} are needed")
-    return _decode(commitment)
+    return decode_remembered(commitment)
 
 
 @lru_cache(maxsize=MAX_REMEMBERED)
-def _decode(commitment: bytes) -> tuple[Point, ...]:
+def decode_remembered(commitment: bytes) -> tuple[Point, ...]:
+    """Return the points whose encodings stand one after the other. Raises `InvalidProof` for what is no point."""
     return decode_points(commitment)
-
-
-def forget_commitments() -> None:
-    """Decode again what comes next: for measurements."""
-    _decode.cache_clear()
 
 
 def multiply_commitments(commitments: Sequence[Sequence[Point]], weights: Sequence[int]) -> bytes:

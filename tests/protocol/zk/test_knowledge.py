@@ -36,6 +36,18 @@ def test_honest_updates_verify() -> None:
         verify_committed_update(CONTEXT, key, update)
 
 
+def test_what_verified_is_not_verified_again() -> None:
+    """A replica asks three times about one transaction; what failed is not taken for verified."""
+    update, key = ROUND.updates[0], CONTEXT.keys[0]
+    false = replace(update, knowledge=ROUND.updates[1].knowledge)
+    verify_committed_update.cache_clear()
+    for _ in range(3):
+        verify_committed_update(CONTEXT, key, update)
+        with pytest.raises(InvalidProof):
+            verify_committed_update(CONTEXT, key, false)
+    assert verify_committed_update.cache_info().hits == 2
+
+
 @pytest.mark.parametrize("other", OTHER_CONTEXTS)
 def test_an_update_is_bound_to_every_part_of_its_context(other: str) -> None:
     """Signature and proof each: a commitment of another round serves nobody."""
