@@ -68,9 +68,18 @@ class DatasetFile(Record):
 
 
 class DatasetSplit(Record, tag=11):
-    """The result of `SplitDataset`, in the order of its parts."""
+    """The result of `SplitDataset` and `SplitFile`, in the order of the parts."""
 
     files: tuple[DatasetFile, ...]
+
+
+class SplitFile(Record, tag=20):
+    """Cut a dataset file at random into one file per part, as `SplitDataset` does with a public one."""
+
+    dataset: FilePath
+    seed: Seed
+    parts: Annotated[tuple[DatasetPart, ...], Meta(min_length=1, max_length=MAX_PARTS)]
+    directory: FilePath
 
 
 class TrainSettings(Record):
@@ -290,7 +299,7 @@ class Scored(Record, tag=19):
     scores: tuple[ModelScore, ...]
 
 
-ArenaJob = SplitDataset | Train | Evaluate | Canonicalise | MeasureBaseline
+ArenaJob = SplitDataset | SplitFile | Train | Evaluate | Canonicalise | MeasureBaseline
 AllianceJob = MakeModel | QuantiseWeights | SplitRows | TrainUpdate | AggregateUpdates | ScoreModels
 Job = ArenaJob | AllianceJob
 Result = (

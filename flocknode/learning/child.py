@@ -31,6 +31,7 @@ from flocknode.jobs import (
     QuantiseWeights,
     ScoreModels,
     SplitDataset,
+    SplitFile,
     SplitRows,
     Train,
     TrainUpdate,
@@ -121,7 +122,7 @@ def _load_performers() -> Performers:
     from flocknode.learning.baseline import measure_baseline
     from flocknode.learning.device import prepare_torch
     from flocknode.learning.evaluate import evaluate_submissions
-    from flocknode.learning.own_split import split_rows
+    from flocknode.learning.own_split import split_file, split_rows
     from flocknode.learning.scores import score_models
     from flocknode.learning.train import train_model
     from flocknode.learning.updates import aggregate_updates, make_model, quantise_weights, train_update
@@ -129,6 +130,7 @@ def _load_performers() -> Performers:
     prepare_torch()
     return {
         SplitDataset: _split_dataset,
+        SplitFile: split_file,
         Train: train_model,
         Evaluate: evaluate_submissions,
         MeasureBaseline: measure_baseline,

@@ -4,12 +4,15 @@
 loss and which metrics apply. A dataset of sequences has int64 [n, t] for both: t tokens, and the token after each.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from flocknode.jobs import DatasetPart
 from flocknode.learning.errors import LearningError, UnusableFile
 from flocknode.learning.tensors import load_tensors, read_header, save_tensors
 from protocol.tensor_files import TensorInfo
@@ -55,6 +58,20 @@ def load_dataset(path: Path, device: torch.device) -> Dataset:
 def save_dataset(features: Tensor, targets: Tensor, path: Path) -> None:
     """Write a dataset file in canonical form."""
     save_tensors({"features": features, "targets": targets}, path)
+
+
+def get_part_names(parts: Sequence[DatasetPart]) -> list[str]:
+    """Return the names of the parts of a split; raise `LearningError` for one that comes twice."""
+    names = [part.name for part in parts]
+    if len(set(names)) != len(names):
+        raise LearningError("two parts have the same name")
+    return names
+
+
+def get_part_sizes(rows: int, weights: Sequence[int]) -> list[int]:
+    """Return how many rows each part gets, in proportion to the weights; they add up to `rows`."""
+    bounds = [rows * passed // sum(weights) for passed in accumulate(weights, initial=0)]
+    return [end - begin for begin, end in pairwise(bounds)]
 
 
 def check_fit(module: nn.Module, dataset: Dataset) -> None:

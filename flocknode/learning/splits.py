@@ -1,7 +1,6 @@
 """Public datasets, cut into named parts for trainers and evaluation."""
 
 from collections.abc import Sequence
-from itertools import accumulate, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 
 from flocknode.jobs import DatasetFile, DatasetSplit, ProgressReport, SplitDataset
-from flocknode.learning.datasets import save_dataset
+from flocknode.learning.datasets import get_part_names, get_part_sizes, save_dataset
 from flocknode.learning.errors import LearningError
 from flocknode.learning.sources import load_arrays
 
@@ -18,9 +17,7 @@ from flocknode.learning.sources import load_arrays
 def split_dataset(job: SplitDataset, report: ProgressReport) -> DatasetSplit:
     """Write one file per part: together they hold every row once; classes keep their proportions in each part."""
     features, targets = load_arrays(job.name)
-    names = [part.name for part in job.parts]
-    if len(set(names)) != len(names):
-        raise LearningError("two parts have the same name")
+    names = get_part_names(job.parts)
     sizes = get_part_sizes(len(features), [part.weight for part in job.parts])
     directory = Path(job.directory)
     directory.mkdir(parents=True, exist_ok=True)
@@ -31,12 +28,6 @@ def split_dataset(job: SplitDataset, report: ProgressReport) -> DatasetSplit:
         files.append(DatasetFile(part=name, path=str(path), rows=len(rows)))
         report(len(files), len(names))
     return DatasetSplit(tuple(files))
-
-
-def get_part_sizes(rows: int, weights: Sequence[int]) -> list[int]:
-    """Return how many rows each part gets, in proportion to the weights; they add up to `rows`."""
-    bounds = [rows * passed // sum(weights) for passed in accumulate(weights, initial=0)]
-    return [end - begin for begin, end in pairwise(bounds)]
 
 
 def _choose_rows(targets: NDArray[np.generic], sizes: Sequence[int], seed: int) -> list[NDArray[np.int64]]:

@@ -161,7 +161,7 @@ async def test_a_refusal_says_why_and_what_next(flocknode):
         ("arena scores digits --epoch 0", "epochs count from 1"),
         ("arena undelegate digits bob --shares 0", "at least one share"),
         ("arena reward-share digits 1.5", "is not a part, from 0 to 1"),
-        ("data split iris --out x --part a=1", "Invalid value"),
+        ("data split iris --out x --part a=1", "neither a built-in dataset"),
         ("data split digits --out x --part A=x", "not a part"),
         ("data split digits --out x --part a=1 --part a=2", "two parts have the name 'a'"),
         ("status --home elsewhere", "takes one --home"),

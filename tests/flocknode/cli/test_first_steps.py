@@ -64,7 +64,7 @@ def test_bars_are_for_people_who_watch(monkeypatch, flag, expected):
 
 
 def test_splitting_shows_how_far_it_is(monkeypatch, tmp_path, capsys):
-    """The cut of a dataset reports its parts to the bar, from none to all."""
+    """The cut of a dataset reports its parts to the bar, from none to all; a part is cut again like a dataset."""
     told: list[WorkEvent] = []
 
     class Bars:
@@ -82,6 +82,19 @@ def test_splitting_shows_how_far_it_is(monkeypatch, tmp_path, capsys):
         ("splitting", 0, 2),
         ("splitting", 2, 2),
     ]
+    again = [
+        "data",
+        "split",
+        str(tmp_path / "d/b.safetensors"),
+        "--out",
+        str(tmp_path),
+        "--part",
+        "c=1",
+        "--part",
+        "d=1",
+    ]
+    assert app.run([*again, "--json"]) == Exit.OK
+    assert [file["rows"] for file in json.loads(capsys.readouterr().out)["files"]] == [74, 74]
 
 
 def test_what_the_machine_refuses_is_said_in_words(capsys):

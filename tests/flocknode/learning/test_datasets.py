@@ -11,11 +11,11 @@ from safetensors.torch import save_file
 
 from flocknode.jobs import DatasetPart, DatasetSplit, SplitDataset
 from flocknode.learning import sources
-from flocknode.learning.datasets import Dataset, check_fit, load_dataset, save_dataset
+from flocknode.learning.datasets import Dataset, check_fit, get_part_sizes, load_dataset, save_dataset
 from flocknode.learning.errors import LearningError, UnusableFile
 from flocknode.learning.families import build_model
 from flocknode.learning.sources import VOCABULARY, encode_text, load_digits_arrays, read_text
-from flocknode.learning.splits import get_part_sizes, split_dataset
+from flocknode.learning.splits import split_dataset
 from protocol.models import cnn_model, gpt_model, linear_model, mlp_model
 
 CPU = torch.device("cpu")

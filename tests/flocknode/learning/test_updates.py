@@ -16,6 +16,7 @@ from flocknode.jobs import (
     QuantiseWeights,
     ScoreModels,
     SplitDataset,
+    SplitFile,
     SplitRows,
     Trained,
     TrainSettings,
@@ -27,7 +28,7 @@ from flocknode.learning.datasets import load_dataset, save_dataset
 from flocknode.learning.errors import LearningError, UnusableFile
 from flocknode.learning.families import build_model
 from flocknode.learning.fixed_point import load_fixed, save_fixed
-from flocknode.learning.own_split import split_rows
+from flocknode.learning.own_split import split_file, split_rows
 from flocknode.learning.scores import score_models
 from flocknode.learning.splits import split_dataset
 from flocknode.learning.tensors import save_tensors
@@ -223,6 +224,21 @@ def test_own_data_are_cut_once(home: Path, tmp_path: Path) -> None:
         assert sorted(rows) == sorted(row.numpy().tobytes() for row in whole.features)
     assert (tmp_path / "a.test").read_bytes() == (tmp_path / "b.test").read_bytes()
     assert (tmp_path / "a.test").read_bytes() != (tmp_path / "c.test").read_bytes()
+
+
+def test_a_file_is_cut_into_parts(home: Path, tmp_path: Path) -> None:
+    """Every row is in one of the parts, in proportion to the weights; a part without rows and a twin are refused."""
+    parts = (DatasetPart("large", 2), DatasetPart("small", 1))
+    files = split_file(SplitFile(str(home / "one.safetensors"), 4, parts, str(tmp_path / "new")), _ignore).files
+    assert [(file.part, file.rows) for file in files] == [("large", 299), ("small", 150)]
+    whole = load_dataset(home / "one.safetensors", torch.device("cpu"))
+    found = [load_dataset(Path(file.path), torch.device("cpu")) for file in files]
+    rows = [row.numpy().tobytes() for dataset in found for row in dataset.features]
+    assert sorted(rows) == sorted(row.numpy().tobytes() for row in whole.features)
+    for wrong, reason in ((DatasetPart("tiny", 1), "none are left for tiny"), (DatasetPart("large", 1), "same name")):
+        job = SplitFile(str(home / "one.safetensors"), 4, (wrong, DatasetPart("large", 999)), str(tmp_path))
+        with pytest.raises(LearningError, match=reason):
+            split_file(job, _ignore)
 
 
 def test_too_few_rows_to_cut_are_refused(home: Path, tmp_path: Path) -> None:
