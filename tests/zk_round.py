@@ -7,14 +7,14 @@ from msgspec.structs import replace
 
 from protocol import crypto
 from protocol.blobs import BlobId
-from protocol.zk.aggregation import Aggregation, compute_product
+from protocol.zk.aggregation import Aggregation, compute_product, make_statement
 from protocol.zk.commitment import decode_commitment
 from protocol.zk.group import Point
 from protocol.zk.knowledge import CommittedUpdate
 from protocol.zk.opening import Opening, blind, commit
 from protocol.zk.parameters import ZkParameters, make_parameters
 from protocol.zk.proving import prove_aggregation, prove_knowledge
-from protocol.zk.statement import Contribution, RoundContext, Statement, count_rows, sign_commitment, sign_product
+from protocol.zk.statement import RoundContext, Statement, count_rows, sign_commitment, sign_product
 
 # Eight bases fold once; an update of 20 values has three rows, the last with padding.
 PARAMETERS = make_parameters(width=7)
@@ -72,13 +72,10 @@ def commit_update(context: RoundContext, index: int, opening: Opening) -> Commit
     return CommittedUpdate(commitment, sign_commitment(seed, context, commitment), knowledge)
 
 
-def make_statement(context: RoundContext, updates: tuple[CommittedUpdate, ...], weights: tuple[int, ...]) -> Statement:
+def declare(context: RoundContext, updates: tuple[CommittedUpdate, ...], weights: tuple[int, ...]) -> Statement:
     """Return the statement about updates of the first so many clients; the others are absent."""
-    parts = tuple(
-        Contribution(key, update.commitment, update.signature, weight)
-        for key, update, weight in zip(context.keys, updates, weights, strict=False)
-    )
-    return Statement(context, parts, context.keys[len(updates) :])
+    committed = dict(zip(context.keys, updates, strict=False))
+    return make_statement(context, committed, dict(zip(committed, weights, strict=False)))
 
 
 def aggregate(statement: Statement, openings: tuple[Opening, ...]) -> Aggregation:
@@ -98,5 +95,5 @@ def play(clients: int = 3, *, values: int = VALUES, parameters: ZkParameters = P
     )
     updates = tuple(commit_update(context, index, opening) for index, opening in enumerate(openings))
     weights = tuple(3 * index + 1 for index in range(clients))
-    statement = make_statement(context, updates, weights)
+    statement = declare(context, updates, weights)
     return Played(context, openings, updates, weights, statement, aggregate(statement, openings))

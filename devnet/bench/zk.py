@@ -9,7 +9,13 @@ from typing import NamedTuple, TypeVar
 from devnet.bench.figures import Figure, Report
 from protocol.blobs import BlobId
 from protocol.crypto import hash_parts, public_key
-from protocol.zk.aggregation import Aggregation, aggregate_digest, compute_product, verify_aggregation
+from protocol.zk.aggregation import (
+    Aggregation,
+    aggregate_digest,
+    compute_product,
+    make_statement,
+    verify_aggregation,
+)
 from protocol.zk.commitment import decode_remembered
 from protocol.zk.consultation import consult
 from protocol.zk.group import SCALAR_BYTES
@@ -18,7 +24,6 @@ from protocol.zk.opening import Opening, add_openings, blind, commit, decode_rev
 from protocol.zk.parameters import ZK_PARAMETERS, get_generators, make_generators
 from protocol.zk.proving import prove_aggregation, prove_knowledge
 from protocol.zk.statement import (
-    Contribution,
     RoundContext,
     Statement,
     check_statement,
@@ -67,14 +72,11 @@ def measure_round(values: int) -> list[Figure]:
         commitments.append(commitment)
         times.append(ms)
     steps = [Timed("commit, a client", min(times)), *_measure_knowledge(context, seeds[0], commitments[0], openings[0])]
-    statement = Statement(
-        context,
-        tuple(
-            Contribution(public_key(seed), commitment, sign_commitment(seed, context, commitment), weight)
-            for seed, commitment, weight in zip(seeds, commitments, WEIGHTS, strict=True)
-        ),
-        (),
-    )
+    updates = {
+        key: CommittedUpdate(commitment, sign_commitment(seed, context, commitment), b"")
+        for key, seed, commitment in zip(context.keys, seeds, commitments, strict=True)
+    }
+    statement = make_statement(context, updates, dict(zip(context.keys, WEIGHTS, strict=True)))
     aggregation, more = _measure_aggregation(statement, openings)
     sizes = [("commitment, a client", len(commitments[0])), ("proof", len(aggregation.proof))]
     return [

@@ -5,6 +5,7 @@ signatures are public, so they are checked as they are; that w is the weighted s
 binding, once the openings are known; so only their knowledge is proven without showing them.
 """
 
+from collections.abc import Mapping
 from functools import lru_cache
 
 from protocol.crypto import hash_parts, integer_bytes
@@ -12,9 +13,11 @@ from protocol.errors import InvalidProof
 from protocol.types import Address, Record, Signature
 from protocol.zk.commitment import Commitment, multiply_commitments
 from protocol.zk.group import POINT_BYTES
+from protocol.zk.knowledge import CommittedUpdate
 from protocol.zk.parameters import get_generators
 from protocol.zk.rows import RowsProof, verify_rows
 from protocol.zk.statement import (
+    Contribution,
     RoundContext,
     Statement,
     begin_aggregation,
@@ -34,6 +37,21 @@ class Aggregation(Record):
     product: Commitment
     signature: Signature
     proof: RowsProof
+
+
+def make_statement(
+    context: RoundContext, updates: Mapping[bytes, CommittedUpdate], weights: Mapping[bytes, int]
+) -> Statement:
+    """Return what the aggregator of a round must prove: clients with a weight are summed, others absent.
+
+    Both mappings go by the clients' keys; the log has them. One spelling for rules, aggregators and voters.
+    """
+    parts = tuple(
+        Contribution(key, updates[key].commitment, updates[key].signature, weights[key])
+        for key in context.keys
+        if key in weights
+    )
+    return Statement(context, parts, tuple(key for key in context.keys if key not in weights))
 
 
 @lru_cache(maxsize=MAX_VERIFIED)

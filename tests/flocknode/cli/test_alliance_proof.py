@@ -12,11 +12,11 @@ from protocol.codec import encode
 from protocol.zk.aggregation import aggregate_digest
 from protocol.zk.proof_file import MAX_PROOF_FILE_BYTES, ProofFile, make_proof_file
 from protocol.zk.statement import Statement
-from tests.zk_round import aggregate, make_statement, play
+from tests.zk_round import aggregate, declare, play
 
 ROUND = play(4)
 # The fourth client did not open to the aggregator.
-STATEMENT = make_statement(ROUND.context, ROUND.updates[:3], ROUND.weights)
+STATEMENT = declare(ROUND.context, ROUND.updates[:3], ROUND.weights)
 FILE = make_proof_file(STATEMENT, aggregate(STATEMENT, ROUND.openings[:3]))
 
 

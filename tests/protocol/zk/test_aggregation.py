@@ -16,7 +16,7 @@ from protocol.zk.opening import Opening, add_openings, commit
 from protocol.zk.parameters import WEIGHTS_LIMIT, make_parameters
 from protocol.zk.proving import prove_aggregation
 from protocol.zk.statement import Statement, sign_commitment, sign_product
-from tests.zk_round import AGGREGATOR, PARAMETERS, Played, aggregate, client_seed, filled, make_statement, play
+from tests.zk_round import AGGREGATOR, PARAMETERS, Played, aggregate, client_seed, declare, filled, play
 
 ROUND = play(4)
 STATEMENT, AGGREGATION = ROUND.statement, ROUND.aggregation
@@ -55,7 +55,7 @@ def test_the_product_commits_to_the_weighted_sum() -> None:
 
 def test_absent_clients_are_left_out_with_the_logs_word() -> None:
     """Two of four did not open: the sum runs over the others, and the statement says so."""
-    statement = make_statement(ROUND.context, ROUND.updates[:2], ROUND.weights)
+    statement = declare(ROUND.context, ROUND.updates[:2], ROUND.weights)
     assert statement.absent == ROUND.context.keys[2:]
     verify_aggregation(statement, aggregate(statement, ROUND.openings[:2]))
 
