@@ -16,7 +16,6 @@ from libp2p import new_host
 from libp2p.crypto.ed25519 import create_new_key_pair
 from libp2p.crypto.x25519 import create_new_key_pair as create_noise_key_pair
 from libp2p.io.exceptions import IOException
-from libp2p.io.trio import TrioTCPStream
 from libp2p.network.config import ConnectionConfig
 from libp2p.network.connection.raw_connection import RawConnection
 from libp2p.peer.id import ID
@@ -24,16 +23,17 @@ from libp2p.protocol_muxer.multiselect import Multiselect
 from libp2p.protocol_muxer.multiselect_client import MultiselectClient
 from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicator
 from libp2p.rcmgr.manager import ResourceLimits, ResourceManager
-from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
-from libp2p.security.noise.transport import Transport as Noise
 from libp2p.tools.anyio_service import background_trio_service
 from multiaddr import Multiaddr
 
 from flocknode.network.addresses import Address
+from flocknode.network.channel import PROTOCOL as NOISE
+from flocknode.network.channel import Noise
 from flocknode.network.conduct import Conduct
 from flocknode.network.errors import Misbehaviour, PeerUnreachable, PortInUse, StreamLost
 from flocknode.network.library import Muxers, quiet_library
 from flocknode.network.messages import PeerId
+from flocknode.network.sockets import Socket
 from flocknode.network.streams import Stream
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ class Host:
             with trio.fail_after(HANDSHAKE_S):
                 socket = await trio.open_tcp_stream(address.host, address.port)
                 self._sockets.add(socket)
-                raw = RawConnection(TrioTCPStream(socket), True)
+                raw = RawConnection(Socket(socket), True)
                 connection = await self._host.upgrade_outbound_connection(raw, ID.from_string(address.peer))
         except Exception as error:
             if socket is not None:
@@ -185,7 +185,7 @@ class Host:
         self._handshakes += 1
         try:
             with trio.fail_after(HANDSHAKE_S):
-                raw = RawConnection(TrioTCPStream(socket), False)
+                raw = RawConnection(Socket(socket), False)
                 muxed = await self._host.upgrade_inbound_connection(raw, Multiaddr(f"/ip4/{LISTEN_HOST}/tcp/0"))
         except Exception as error:  # noqa: BLE001  # bytes of strangers decide what is raised here
             log.debug("handshake failed", error=repr(error))

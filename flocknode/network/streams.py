@@ -8,7 +8,6 @@ import structlog
 import trio
 
 from flocknode.network.errors import Misbehaviour, StreamLost
-from flocknode.network.library import widen_window
 from flocknode.network.parts import Parts
 from protocol.codec import decode, encode
 from protocol.errors import Malformed
@@ -16,9 +15,6 @@ from protocol.errors import Malformed
 T = TypeVar("T")
 
 LENGTH_BYTES = 4
-READ_BYTES = 1024 * 1024
-# The most that one Noise message holds (65535 - 16), less yamux's header of 12: a longer piece takes two messages.
-PIECE_BYTES = 65_507
 # How long closing or resetting may take when the rest of the node is being stopped.
 CLOSE_S = 0.5
 # Points for bytes that are no message at all: a peer that sends them is refused at once.
@@ -48,14 +44,14 @@ class Stream:
     async def write(self, data: bytes) -> None:
         """Send bytes. Raises `StreamLost`; a peer that stopped reading is given up after seconds."""
         try:
-            await self._raw.write(data)
+            await self._raw.muxed_stream.write(data)
         except Exception as error:
             raise StreamLost(f"writing failed: {error!r}") from error
 
     async def widen(self, window_bytes: int) -> None:
         """Let the peer send so many bytes ahead of what is read here. Raises `StreamLost`."""
         try:
-            await widen_window(self._raw.muxed_stream, window_bytes)
+            await self._raw.muxed_stream.widen(window_bytes)
         except Exception as error:
             raise StreamLost(f"writing failed: {error!r}") from error
 
@@ -77,7 +73,7 @@ class Stream:
     async def drain(self) -> None:
         """Read and forget until the other side ends the stream, which raises `StreamLost`."""
         while True:
-            await self._read_some()
+            await self._read(1)
             self._unread.clear()
 
     async def close(self) -> None:
@@ -108,12 +104,12 @@ class Stream:
     async def read_exactly(self, count: int) -> bytes:
         """Return the next bytes. Raises `StreamLost` when the stream ends before."""
         while len(self._unread) < count:
-            await self._read_some()
+            await self._read(count - len(self._unread))
         return self._unread.take(count)
 
-    async def _read_some(self) -> None:
+    async def _read(self, least: int) -> None:
         try:
-            self._unread.append(await self._raw.read(READ_BYTES))
+            self._unread.extend(await self._raw.muxed_stream.receive(least))
         except Exception as error:
             raise StreamLost(f"reading failed: {error!r}") from error
 

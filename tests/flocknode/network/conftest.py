@@ -1,13 +1,22 @@
 """Nodes on loopback TCP in one process, and what they saw."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
+import trio.testing
+from libp2p.crypto.ed25519 import create_new_key_pair
+from libp2p.crypto.x25519 import create_new_key_pair as create_noise_key_pair
+from libp2p.network.connection.raw_connection import RawConnection
+from libp2p.peer.id import ID
+from libp2p.security.noise.transport import Transport
 
 from flocknode.network import Network, PeerId, Topic, Verdict
 from flocknode.network.addresses import parse_address
+from flocknode.network.channel import Noise
 from flocknode.network.conduct import Conduct
 from flocknode.network.gossip import PROTOCOL, Gossip
 from flocknode.network.host import Connection, Host, StreamHandler
@@ -171,3 +180,48 @@ def attack(nursery: trio.Nursery) -> Callable[..., Awaitable[Attacker]]:
         return Attacker(host)
 
     return start_attacker
+
+
+class Pipe:
+    """A library stream over one of trio's in memory."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+
+    async def write(self, data: bytes) -> None:
+        await self.stream.send_all(data)
+
+    async def read(self, n: int | None = None) -> bytes:
+        return bytes(await self.stream.receive_some(n))
+
+    async def close(self) -> None:
+        await self.stream.aclose()
+
+    def get_remote_address(self) -> None:
+        return None
+
+
+def make_noise(seed: int, transport: type[Transport]) -> tuple[Transport, ID]:
+    pair = create_new_key_pair(bytes([seed]) * 32)
+    return transport(pair, noise_privkey=create_noise_key_pair().private_key), ID.from_pubkey(pair.public_key)
+
+
+@pytest.fixture
+def sessions() -> Callable[..., AbstractAsyncContextManager[tuple[Any, Any, Any]]]:
+    """Shake hands in memory: `async with sessions() as (dialled, accepted, the stream under the dialled one)`."""
+
+    @asynccontextmanager
+    async def shake_hands(transport: type[Transport] = Noise) -> AsyncIterator[tuple[Any, Any, Any]]:
+        left, right = trio.testing.memory_stream_pair()
+        dialler, (acceptor, peer) = make_noise(1, transport)[0], make_noise(2, transport)
+        made: dict[str, Any] = {}
+
+        async def dial() -> None:
+            made["dialled"] = await dialler.secure_outbound(RawConnection(Pipe(left), True), peer)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(dial)
+            made["accepted"] = await acceptor.secure_inbound(RawConnection(Pipe(right), False))
+        yield made["dialled"], made["accepted"], left
+
+    return shake_hands

@@ -1,75 +1,32 @@
 """The encrypted channel: the library's own session understands it, and it the library's."""
 
 import random
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import trio
-import trio.testing
 from cryptography.exceptions import InvalidTag
-from libp2p.crypto.ed25519 import create_new_key_pair
-from libp2p.crypto.x25519 import create_new_key_pair as create_noise_key_pair
 from libp2p.io.exceptions import ConnectionClosedError
-from libp2p.network.connection.raw_connection import RawConnection
-from libp2p.peer.id import ID
-from libp2p.security.noise.transport import Transport as Noise
+from libp2p.security.noise.transport import Transport
 
-from flocknode.network.channel import Channel
+from flocknode.network.channel import Channel, Noise
 
 DATA = random.Random(4).randbytes(300_000)
-
-
-class Pipe:
-    """A library stream over one of trio's in memory."""
-
-    def __init__(self, stream: Any) -> None:
-        self.stream = stream
-
-    async def write(self, data: bytes) -> None:
-        await self.stream.send_all(data)
-
-    async def read(self, n: int | None = None) -> bytes:
-        return bytes(await self.stream.receive_some(n))
-
-    async def close(self) -> None:
-        await self.stream.aclose()
-
-    def get_remote_address(self) -> None:
-        return None
-
-
-def make_noise(seed: int) -> tuple[Noise, ID]:
-    pair = create_new_key_pair(bytes([seed]) * 32)
-    return Noise(pair, noise_privkey=create_noise_key_pair().private_key), ID.from_pubkey(pair.public_key)
-
-
-@asynccontextmanager
-async def sessions() -> AsyncIterator[tuple[Any, Any, Any]]:
-    """Give the dialling session, the accepting one, and the stream under the dialling one."""
-    left, right = trio.testing.memory_stream_pair()
-    dialler, (acceptor, peer) = make_noise(1)[0], make_noise(2)
-    made: dict[str, Any] = {}
-
-    async def dial() -> None:
-        made["dialled"] = await dialler.secure_outbound(RawConnection(Pipe(left), True), peer)
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(dial)
-        made["accepted"] = await acceptor.secure_inbound(RawConnection(Pipe(right), False))
-    yield made["dialled"], made["accepted"], left
 
 
 def keep(session: Any) -> Any:
     return session
 
 
+@pytest.mark.parametrize("transport", [Noise, Transport])
 @pytest.mark.parametrize(("send", "receive"), [(Channel, Channel), (keep, Channel), (Channel, keep)])
-async def test_either_end_may_be_the_librarys(send: Callable[[Any], Any], receive: Callable[[Any], Any]) -> None:
+async def test_either_end_may_be_the_librarys(
+    sessions, send: Callable[[Any], Any], receive: Callable[[Any], Any], transport: type[Transport]
+) -> None:
     """Bytes written in pieces of all sizes are read in others: the format on the wire is Noise's, nothing else."""
     sizes = random.Random(5)
-    async with sessions() as (dialled, accepted, _):
+    async with sessions(transport) as (dialled, accepted, _):
         sender, receiver = send(dialled), receive(accepted)
 
         async def write() -> None:
@@ -87,7 +44,7 @@ async def test_either_end_may_be_the_librarys(send: Callable[[Any], Any], receiv
     assert got == DATA
 
 
-async def test_what_the_library_had_read_already_comes_first() -> None:
+async def test_what_the_library_had_read_already_comes_first(sessions) -> None:
     """A session is taken over with the bytes that it decrypted and nobody asked for yet."""
     async with sessions() as (dialled, accepted, _):
         await dialled.write(b"first second")
@@ -97,14 +54,14 @@ async def test_what_the_library_had_read_already_comes_first() -> None:
         assert await channel.read(12) == b"second third"
 
 
-async def test_reading_without_a_number_gives_what_there_is() -> None:
+async def test_reading_without_a_number_gives_what_there_is(sessions) -> None:
     """At least one byte, and all that came."""
     async with sessions() as (dialled, accepted, _):
         await dialled.write(b"all of it")
         assert await Channel(accepted).read() == b"all of it"
 
 
-async def test_the_end_and_a_forged_message_are_errors() -> None:
+async def test_the_end_and_a_forged_message_are_errors(sessions) -> None:
     """A peer that hangs up in the middle, and bytes that do not authenticate, end the connection."""
     async with sessions() as (dialled, accepted, stream):
         channel = Channel(accepted)
@@ -118,3 +75,26 @@ async def test_the_end_and_a_forged_message_are_errors() -> None:
         await stream.aclose()
         with pytest.raises(ConnectionClosedError):
             await channel.read(8)
+
+
+async def test_a_body_follows_its_header_in_the_same_messages(sessions) -> None:
+    """Header and body are one run of bytes on the other side, whatever the length of the body."""
+    async with sessions() as (dialled, accepted, _):
+        sender, receiver = Channel(dialled), Channel(accepted)
+        for size in (0, 1, 65_507, 65_508, 70_000, 200_000):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(sender.write, b"twelve bytes", memoryview(DATA)[:size])
+                assert await receiver.read(12) == b"twelve bytes"
+                got = b""
+                while len(got) < size:
+                    part = await receiver.receive(size - len(got))
+                    assert part
+                    got += part
+            assert got == DATA[:size]
+
+
+async def test_the_cipher_is_the_one_that_processors_know(sessions) -> None:
+    """Both ends agree on AES-256-GCM."""
+    async with sessions() as (dialled, accepted, _):
+        for session in (dialled, accepted):
+            assert session.conn.noise_state.noise_protocol.name == b"Noise_XX_25519_AESGCM_SHA256"
