@@ -10,14 +10,17 @@ from protocol.crypto import DIGEST_BYTES
 from storage.errors import Corrupted
 from storage.files import write_all_at
 
+# What may wait in memory to be written: a disk that keeps up with what comes has little left to do at the end.
+SYNC_BYTES = 16 * 1024 * 1024
+
 _MISSING = bytes(DIGEST_BYTES)
 
 
 class PartialBlob:
     """Two files: the bytes at their places, and for each run its root once its bytes are written, zeros before.
 
-    Nothing is synced before `finish`: opening hashes what is there again, so a run that a crash lost or mangled simply
-    is missing. Threads may write different runs at once.
+    Nothing relies on being synced before `finish`: opening hashes what is there again, so a run that a crash lost or
+    mangled simply is missing. Threads may write different runs at once.
     """
 
     def __init__(
@@ -37,6 +40,7 @@ class PartialBlob:
         self._data = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         self._roots = os.open(self._roots_path, os.O_RDWR | os.O_CREAT, 0o600)
         self._is_open = True
+        self._unsynced_bytes = 0
         self._starts = run_starts(blob.length)
         try:
             self._run_roots = self._load_run_roots()
@@ -54,6 +58,10 @@ class PartialBlob:
         root = verify_run(self.blob, first_piece, data, proof)
         write_all_at(self._data, data, first_piece * PIECE_BYTES)
         self._set_root(first_piece, root)
+        self._unsynced_bytes += len(data)
+        if self._unsynced_bytes >= SYNC_BYTES:
+            self._unsynced_bytes = 0
+            os.fdatasync(self._data)
 
     def finish(self) -> None:
         """Publish the blob once no run is missing: durable, all at once. Closes this object.

@@ -26,11 +26,13 @@ from storage.partial_blobs import PartialBlob
 PROTOCOL = "/flock/blob/1"
 MAX_REQUEST_BYTES = 128
 MAX_ANSWER_BYTES = 1024
-# Runs asked for before the first has come, so that neither side waits for the other.
+# Runs asked for on a stream before the first has come, so that neither side waits for the other.
 RUNS_AHEAD = 4
 WINDOW_BYTES = 2 * RUNS_AHEAD * RUN_BYTES
-MAX_SOURCES = 4
-
+# Streams at once, to as many peers as there are and two at most to one: while one run is on the way, the next is read
+# from a disk there or written to one here.
+MAX_STREAMS = 4
+STREAMS_PER_SOURCE = 2
 
 MAX_UPLOADS = 16
 MAX_UPLOADS_PER_PEER = 4
@@ -176,9 +178,9 @@ class Transfer:
 
     async def run(self, sources: Iterable[Connection]) -> None:
         """Ask the sources, some at once, until no run is left or all of them have failed or finished."""
-        waiting = deque(sources)
+        waiting = deque(STREAMS_PER_SOURCE * list(sources))
         async with trio.open_nursery() as nursery:
-            for _ in range(min(MAX_SOURCES, len(waiting))):
+            for _ in range(min(MAX_STREAMS, len(waiting))):
                 nursery.start_soon(self._work, waiting, nursery.cancel_scope)
 
     async def _work(self, waiting: "deque[Connection]", scope: trio.CancelScope) -> None:
