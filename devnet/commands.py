@@ -23,6 +23,7 @@ from devnet.screen import Screen
 from devnet.state import DEFAULT, State
 from devnet.study.commands import app as study
 from flocknode.errors import Exit, FlocknodeError
+from flocknode.logs import configure
 from storage.errors import StorageError
 
 app = App(name="python -m devnet", help="Seven daemons on this machine.", version_flags=[])
@@ -229,6 +230,8 @@ def wait_for_exit(pid: int) -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command line and return the exit code."""
+    # Of the parts of a node that run in this process, only what goes wrong is said, and not where tables go.
+    configure(level="warning", console=sys.stderr)
     try:
         code = app(arguments, exit_on_error=False, print_error=True, result_action="return_value")
         return code if isinstance(code, int) else Exit.OK

@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import logging
 import signal
 from collections.abc import Iterator
 
@@ -19,6 +20,9 @@ def pytest_configure() -> None:
 @pytest.fixture(autouse=True)
 def kept_logging() -> Iterator[None]:
     """Undo what a test does to the logs of this process, so that the next one sees all that is said."""
-    before = structlog.get_config()
+    before, root = structlog.get_config(), logging.getLogger()
+    handlers, level = root.handlers[:], root.level
     yield
     structlog.configure(**before)
+    root.handlers[:] = handlers
+    root.setLevel(level)

@@ -34,18 +34,18 @@ LINK_S = 20.0
 
 
 async def bench_blob() -> Report:
-    """Measure the transfers in turns, for a disk slows down as its cache fills; medians of the rounds count."""
+    """Measure the transfers in turns, for a disk is not always as fast; medians of the rounds count."""
     tls, one, three = [], [], []
     with TemporaryDirectory(prefix="flocknode-bench-") as folder:
         root = Path(folder)
         source = root / "blob.bin"
         source.write_bytes(os.urandom(BLOB_BYTES))
-        for number in range(ROUNDS):
+        for _ in range(ROUNDS):
             tls.append(await trio.to_thread.run_sync(measure_tls, root, source))
-            one.append(await measure_fetch(root / f"one-{number}", source, peers=1))
-            three.append(await measure_fetch(root / f"three-{number}", source, peers=PEERS))
-        slow_one = await measure_fetch(root / "slow-one", source, peers=1, uplink_bytes_s=UPLINK_BYTES_S)
-        slow_three = await measure_fetch(root / "slow-three", source, peers=PEERS, uplink_bytes_s=UPLINK_BYTES_S)
+            one.append(await measure_fetch(root, source, peers=1))
+            three.append(await measure_fetch(root, source, peers=PEERS))
+        slow_one = await measure_fetch(root, source, peers=1, uplink_bytes_s=UPLINK_BYTES_S)
+        slow_three = await measure_fetch(root, source, peers=PEERS, uplink_bytes_s=UPLINK_BYTES_S)
     return Report(
         bench="blob",
         conditions=f"{BLOB_BYTES // 2**20} MiB over loopback, verified on arrival and written to disk, {ROUNDS} rounds",
@@ -60,9 +60,14 @@ async def bench_blob() -> Report:
     )
 
 
-async def measure_fetch(folder: Path, source: Path, *, peers: int, uplink_bytes_s: int = 0) -> float:
-    """Return the rate, in MB/s, at which a blob arrives from so many serving peers, each behind an uplink or none."""
+async def measure_fetch(root: Path, source: Path, *, peers: int, uplink_bytes_s: int = 0) -> float:
+    """Return the rate, in MB/s, at which a blob arrives from so many serving peers, each behind an uplink or none.
+
+    Like the raw transfer it writes to a new file and leaves none behind: a file that replaces another of its size finds
+    the memory for it warm.
+    """
     with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory(dir=root)))
         serving = [
             stack.enter_context(serve(folder / f"peer-{number}", source, number, uplink_bytes_s))
             for number in range(peers)
@@ -123,6 +128,7 @@ def measure_tls(folder: Path, source: Path) -> float:
         sender.kill()
         sender.wait()
         listener.close()
+        (folder / "received.bin").unlink(missing_ok=True)
 
 
 def receive_tls(listener: socket.socket, certificate: Path, target: Path) -> float:

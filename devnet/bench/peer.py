@@ -6,13 +6,13 @@ import time
 from pathlib import Path
 from threading import Lock
 
-import structlog
 import trio
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from flocknode import logs
 from flocknode.network import Network, PeerId, Topic, Verdict
 from protocol.blobs import BlobId, RunProof
 from storage.blobs import BlobStore
@@ -103,6 +103,5 @@ def write_certificate(folder: Path) -> Path:
 
 
 if __name__ == "__main__":
-    # What a link does is no part of the figures.
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(30))
+    logs.configure(level="warning", console=sys.stderr)
     trio.run(serve, Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))
