@@ -1,7 +1,7 @@
-"""The byte strings that keep an Arena epoch blind: what pseudonyms, commitments and claims are computed over.
+"""The byte strings that keep an Arena epoch and an alliance's votes blind: what proofs and commitments are made over.
 
 Rules check them and participants make them; both call these functions, so that there is one spelling. Source: white
-paper IV.B and V, with the protocol that makes it true in the design's page on anonymity.
+paper IV.B, V and VI.E, with the protocol that makes it true in the design's page on anonymity.
 """
 
 from protocol.blobs import BlobId
@@ -43,6 +43,22 @@ def score_commitment(
 ) -> bytes:
     """Return a validator's commitment. It names its author, so that copying another's hash is useless."""
     return hash_parts("flock/scores", chain, integer_bytes(task), integer_bytes(epoch), account, salt, encode(entries))
+
+
+def vote_commitment(
+    chain: bytes,
+    alliance: int,
+    round: int,
+    account: bytes,
+    salt: bytes,
+    *,
+    best: int,
+    scores: tuple[int | None, ...],
+    aggregate: BlobId | None,
+) -> bytes:
+    """Return an alliance voter's commitment to what its `RevealVote` will say; it names its author as well."""
+    where = (chain, integer_bytes(alliance), integer_bytes(round))
+    return hash_parts("flock/vote/alliance", *where, account, salt, encode((best, scores, aggregate)))
 
 
 def dataset_key_hash(key: bytes) -> bytes:

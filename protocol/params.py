@@ -10,6 +10,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from protocol.alliance_settings import MAINNET_ALLIANCE, AllianceParams, AllianceSettings, check_alliance_settings
 from protocol.errors import InvalidGenesis, OutOfBounds
 from protocol.types import (
     DAY_MS,
@@ -62,6 +63,16 @@ class TaskSettings(Record):
     reveal_phase_ms: PhaseMs
     claim_phase_ms: PhaseMs
 
+    def phases_ms(self) -> tuple[int, ...]:
+        """Return the lengths of all phases."""
+        return (
+            self.submit_phase_ms,
+            self.open_phase_ms,
+            self.score_phase_ms,
+            self.reveal_phase_ms,
+            self.claim_phase_ms,
+        )
+
 
 class Params(Record):
     """The parameters of one chain, part of its genesis document."""
@@ -100,6 +111,9 @@ class Params(Record):
     opening_phase_ms: PhaseMs
     # How long a creator has to publish dataset A's key after a complaint.
     answer_phase_ms: PhaseMs
+
+    # --- FL Alliance ---
+    alliance: AllianceParams
 
     # --- emission (white paper IV.A) ---
     # The fixed time between two emissions, and C0: what the first of them is worth, hosts included. 0 emits nothing.
@@ -190,18 +204,12 @@ def check_task_settings(settings: TaskSettings) -> None:
         raise OutOfBounds(f"the shares of the roles add up to {sum(shares)} millionths, not {MILLION}")
 
 
-def check_phases(settings: TaskSettings, params: Params) -> None:
+def check_phases(settings: TaskSettings | AllianceSettings, params: Params) -> None:
     """Return if every phase outlasts the longest gap between blocks that does not move its deadline.
 
-    Otherwise a task could be made in which honest members are too late and slashed. Raises `OutOfBounds`.
+    Otherwise a job could be made in which honest members are too late and slashed. Raises `OutOfBounds`.
     """
-    phases = (
-        settings.submit_phase_ms,
-        settings.open_phase_ms,
-        settings.score_phase_ms,
-        settings.reveal_phase_ms,
-        settings.claim_phase_ms,
-    )
+    phases = settings.phases_ms()
     if min(phases) < params.max_block_gap_ms:
         raise OutOfBounds(
             f"a phase of {min(phases)} ms is shorter than a gap between blocks may be",
@@ -216,6 +224,8 @@ def check_params(params: Params) -> None:
         _check_bounds(params, Params)
         check_task_settings(params.task)
         check_phases(params.task, params)
+        check_alliance_settings(params.alliance.settings)
+        check_phases(params.alliance.settings, params)
     except OutOfBounds as error:
         raise InvalidGenesis(error.message) from error
     ordered = (
@@ -281,6 +291,7 @@ MAINNET = Params(
     max_epochs=365,
     opening_phase_ms=24 * HOUR_MS,
     answer_phase_ms=HOUR_MS,
+    alliance=MAINNET_ALLIANCE,
     emission_period_ms=DAY_MS,
     emission_units=100_000 * UNITS_PER_FML,
     halving_periods=730,
@@ -344,6 +355,20 @@ DEVNET = msgspec.structs.replace(
     max_selection_stake_units=100_000 * UNITS_PER_FML,
     opening_phase_ms=60_000,
     answer_phase_ms=10_000,
+    alliance=msgspec.structs.replace(
+        MAINNET.alliance,
+        settings=msgspec.structs.replace(
+            MAINNET.alliance.settings,
+            rounds=10,
+            train_phase_ms=60_000,
+            hold_phase_ms=20_000,
+            vote_phase_ms=30_000,
+            reveal_phase_ms=10_000,
+            confirm_phase_ms=20_000,
+        ),
+        min_joining_stake_units=64 * UNITS_PER_FML,
+        min_test_rows=20,
+    ),
     emission_period_ms=20_000,
     emission_units=1_000 * UNITS_PER_FML,
     halving_periods=1_000,

@@ -12,6 +12,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from protocol import crypto
+from protocol.alliance_acts import AlliancePayload, check_alliance_payload
 from protocol.blobs import PIECE_BYTES, BlobId
 from protocol.codec import decode, encode
 from protocol.errors import InvalidSignature, Malformed, OutOfBounds
@@ -303,6 +304,7 @@ Payload = (
     | CancelTask
     | VerifyTask
     | Recognise
+    | AlliancePayload
 )
 AnonymousPayload = Submit | OpenSubmission
 
@@ -374,6 +376,8 @@ def check_payload(payload: Payload | AnonymousPayload) -> None:
             raise OutOfBounds("at least one share leaves")
         case RevealScores(entries=entries):
             check_entries(entries)
+        case _ if isinstance(payload, AlliancePayload):
+            check_alliance_payload(payload)
 
 
 def check_spec(spec: TaskSpec) -> None:

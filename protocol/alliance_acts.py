@@ -1,0 +1,179 @@
+"""The transactions of FL Alliance (white paper VI; alliance.md "A round"): one record per kind, and stateless checks.
+
+Where updates, votes or scores stand in a list, they stand in the order of their proposers' addresses.
+"""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from protocol.alliance_settings import MAX_PARTICIPANTS, AllianceSettings, check_alliance_settings
+from protocol.blobs import BlobId
+from protocol.errors import Malformed, OutOfBounds
+from protocol.models import MetricSpec, MetricValue, ModelSpec, check_metric, check_model
+from protocol.types import Address, Amount, Bytes32, Count, Digest, Name, Record
+
+
+class LocalTraining(Record):
+    """What every proposer does with its own data: E passes (Algorithm 1), the step size, rows per step."""
+
+    passes: Annotated[int, Meta(ge=1, le=100_000)]
+    learning_rate_millionths: Annotated[int, Meta(ge=1, le=10**9)]
+    batch_size: Annotated[int, Meta(ge=1, le=2**24)]
+
+
+class AllianceSpec(Record):
+    """What a creator asks for (VI.A). It starts from the winner of a finished task, or from a fresh model's blob.
+
+    Models are files of fixed-point numbers: int32, in units of 2^-16. Rounds begin once `participants` have joined, or
+    fewer at the end of the opening. Scores are the metric's own values in millionths, not mapped to [0, 1].
+    """
+
+    name: Name
+    model: ModelSpec
+    metric: MetricSpec
+    base_task: Count | None
+    fresh_model: BlobId | None
+    training: LocalTraining
+    joining_stake: Amount
+    min_test_rows: Count
+    participants: Count
+    settings: AllianceSettings
+
+
+class CreateAlliance(Record, tag=50):
+    """Create an alliance: bonds the creator's stake, pays the fee, fills the pool.
+
+    Without an escrow it waits for verification, and expires if that does not come before its opening ends.
+    """
+
+    spec: AllianceSpec
+    stake: Amount
+    escrow: Amount
+
+
+class JoinAlliance(Record, tag=51):
+    """Take part with exactly the joining stake, and declare the sizes of the own training and test split."""
+
+    alliance: Count
+    train_rows: Annotated[int, Meta(ge=1, le=2**40)]
+    test_rows: Annotated[int, Meta(ge=1, le=2**40)]
+
+
+class LeaveAlliance(Record, tag=52):
+    """Stop taking part: at once while it opens, else when the current round closes. The stake unbonds."""
+
+    alliance: Count
+
+
+class TopUpStake(Record, tag=53):
+    """Add to the own stake in an alliance, so that it reaches the threshold again."""
+
+    alliance: Count
+    units: Amount
+
+
+class FundAlliance(Record, tag=54):
+    """Give to an alliance's pool; anybody may."""
+
+    alliance: Count
+    units: Amount
+
+
+class CancelAlliance(Record, tag=55):
+    """The creator calls its alliance off before its first round: all but the registration fee goes back."""
+
+    alliance: Count
+
+
+class VerifyAlliance(Record, tag=56):
+    """The governance account lets an alliance take part in the emission (VI.A)."""
+
+    alliance: Count
+
+
+class ProposeUpdate(Record, tag=60):
+    """A proposer's locally trained model, as a blob of fixed-point numbers (VI.C)."""
+
+    alliance: Count
+    round: Count
+    blob: BlobId
+
+
+class HoldUpdates(Record, tag=61):
+    """A voter has the updates of these proposers; sorted."""
+
+    alliance: Count
+    round: Count
+    proposers: Annotated[tuple[Address, ...], Meta(max_length=MAX_PARTICIPANTS)]
+
+
+class CommitVote(Record, tag=62):
+    """A voter binds itself to what it will reveal (`blinding.vote_commitment`)."""
+
+    alliance: Count
+    round: Count
+    commitment: Digest
+
+
+class RevealVote(Record, tag=63):
+    """A voter's scores on its own test split (VI.E): of the best accepted model, and of what is voted on.
+
+    That is each update of the frozen set, None for one that is no model; or only the aggregate, which is then named.
+    """
+
+    alliance: Count
+    round: Count
+    salt: Bytes32
+    best: MetricValue
+    scores: Annotated[tuple[MetricValue | None, ...], Meta(min_length=1, max_length=MAX_PARTICIPANTS)]
+    aggregate: BlobId | None
+
+
+class ConfirmAggregate(Record, tag=64):
+    """A voter's aggregate of the accepted updates, and its score on the own test split.
+
+    `gains` has what each accepted update adds to the score (leave one out), where rewards go by impact; else nothing.
+    """
+
+    alliance: Count
+    round: Count
+    model: BlobId
+    score: MetricValue
+    gains: Annotated[tuple[MetricValue, ...], Meta(max_length=MAX_PARTICIPANTS)]
+
+
+AlliancePayload = (
+    CreateAlliance
+    | JoinAlliance
+    | LeaveAlliance
+    | TopUpStake
+    | FundAlliance
+    | CancelAlliance
+    | VerifyAlliance
+    | ProposeUpdate
+    | HoldUpdates
+    | CommitVote
+    | RevealVote
+    | ConfirmAggregate
+)
+
+
+def check_alliance_payload(payload: AlliancePayload) -> None:
+    """Return if the payload is possible in some state; raise `OutOfBounds` or `Malformed` otherwise."""
+    match payload:
+        case CreateAlliance(spec):
+            check_alliance_spec(spec)
+        case TopUpStake(units=0) | FundAlliance(units=0):
+            raise OutOfBounds("at least one unit is given")
+        case HoldUpdates(proposers=proposers) if list(proposers) != sorted(set(proposers)):
+            raise Malformed("the proposers are not sorted and distinct")
+
+
+def check_alliance_spec(spec: AllianceSpec) -> None:
+    """Return if an alliance like this can be run; raise `OutOfBounds` otherwise."""
+    if (spec.base_task is None) == (spec.fresh_model is None):
+        raise OutOfBounds("an alliance starts either from a task's winner or from a fresh model")
+    check_model(spec.model)
+    check_metric(spec.metric)
+    check_alliance_settings(spec.settings)

@@ -1,0 +1,221 @@
+"""The state records of FL Alliance and their tables. Keys: alliance (8 bytes), round (8 bytes), then an address."""
+
+from enum import IntEnum
+
+from protocol.alliance_acts import AllianceSpec
+from protocol.blobs import BlobId
+from protocol.crypto import integer_bytes
+from protocol.errors import NotFound, WrongPhase
+from protocol.models import MetricValue
+from protocol.rules.arena.records import Funding, Mark
+from protocol.state import Overlay, StateView, Table
+from protocol.types import Address, Amount, Bytes32, Count, Digest, Height, Record, TimeMs
+
+
+class AlliancePhase(IntEnum):
+    """Where an alliance stands. DRAW to CONFIRM repeat every round."""
+
+    OPENING = 1
+    DRAW = 2
+    TRAIN = 3
+    HOLD = 4
+    VOTE = 5
+    REVEAL = 6
+    CONFIRM = 7
+    FINISHED = 8
+    EXPIRED = 9
+    CANCELLED = 10
+
+
+class Accepted(Record):
+    """A model that a round accepted: its blob, and the median of the voters' scores, in millionths."""
+
+    round: Count
+    model: BlobId
+    score: MetricValue
+
+
+class Alliance(Record):
+    """One FL Alliance. `block_proposers` proposed blocks in this phase; `deadline_ms` None waits for a draw.
+
+    `winner` is the submission (of the base task's last epoch) that it starts from. `latest` is what the next round
+    trains on, `best` what votes compare with; None is the start. `periods` counts emissions received.
+    """
+
+    id: Count
+    creator: Address
+    spec: AllianceSpec
+    funding: Funding
+    winner: Bytes32 | None
+    phase: AlliancePhase
+    round: Count
+    phase_height: Height
+    deadline_ms: TimeMs | None
+    block_proposers: tuple[Bytes32, ...]
+    latest: Accepted | None
+    best: Accepted | None
+    periods: Count
+
+    def rounds_left(self) -> int:
+        """Return how many rounds may still be paid, this one included."""
+        return self.spec.settings.rounds - self.round
+
+
+class Participant(Record):
+    """An account in an alliance. `is_warned`: its stake is below the threshold, so it must top up before the next draw.
+
+    `is_out` for good. `accepted_rounds` counts those that paid it.
+    """
+
+    train_rows: Count
+    test_rows: Count
+    is_leaving: bool
+    is_warned: bool
+    is_out: bool
+    accepted_rounds: Count
+    earned: Amount
+    slashed: Amount
+
+
+class Selected(Record):
+    """A participant with a role in a round, with the stake that it counts with."""
+
+    address: Address
+    stake: Amount
+
+
+class AllianceRound(Record):
+    """Who was drawn for a round, sorted by address, and which proposers' updates 2/3 of the voters hold (frozen).
+
+    `candidates` are those that may be drawn, frozen before the blocks that seed the draw exist. `accepted` are the
+    proposers whose updates the votes accepted, once they are revealed.
+    """
+
+    candidates: tuple[Selected, ...]
+    proposers: tuple[Selected, ...]
+    voters: tuple[Selected, ...]
+    frozen: tuple[Address, ...]
+    accepted: tuple[Address, ...]
+
+    def stakes(self) -> dict[bytes, int]:
+        """Return the stake of everybody selected, by address."""
+        return {one.address: one.stake for one in (*self.proposers, *self.voters)}
+
+    def is_proposer(self, address: bytes) -> bool:
+        """Return whether an account trains in this round."""
+        return any(one.address == address for one in self.proposers)
+
+    def is_voter(self, address: bytes) -> bool:
+        """Return whether an account judges in this round."""
+        return any(one.address == address for one in self.voters)
+
+
+class Update(Record):
+    """What a proposer trained."""
+
+    blob: BlobId
+
+
+class Ballot(Record):
+    """A voter's scores, as revealed (`RevealVote`)."""
+
+    best: MetricValue
+    scores: tuple[MetricValue | None, ...]
+    aggregate: BlobId | None
+
+
+class Confirmation(Record):
+    """A voter's aggregate of the accepted updates (`ConfirmAggregate`)."""
+
+    model: BlobId
+    score: MetricValue
+    gains: tuple[MetricValue, ...]
+
+
+class VoterSheet(Record):
+    """What a voter has done in a round so far; None is not yet."""
+
+    held: tuple[Address, ...] | None
+    commitment: Digest | None
+    ballot: Ballot | None
+    confirmation: Confirmation | None
+
+
+class AllianceCounter(Record):
+    """How many alliances were ever created, with ids from 1, and how many verified ones have not ended."""
+
+    alliances: Count
+    verified: Count
+
+
+EMPTY_SHEET = VoterSheet(held=None, commitment=None, ballot=None, confirmation=None)
+
+# No table's name may begin with another's, so all of these have two letters.
+ALLIANCE_COUNTER = Table(b"FN", AllianceCounter)
+ALLIANCES = Table(b"FA", Alliance)
+ACTIVE_ALLIANCES = Table(b"Fa", Mark)
+PARTICIPANTS = Table(b"FP", Participant)
+ROUNDS = Table(b"FR", AllianceRound)
+UPDATES = Table(b"FU", Update)
+VOTER_SHEETS = Table(b"FV", VoterSheet)
+
+CLOSED_PHASES = (AlliancePhase.FINISHED, AlliancePhase.EXPIRED, AlliancePhase.CANCELLED)
+
+
+def get_alliance(state: StateView, alliance: int) -> Alliance:
+    """Return the alliance; raises `NotFound`."""
+    record = ALLIANCES.get(state, integer_bytes(alliance))
+    if record is None:
+        raise NotFound(f"there is no alliance {alliance}", alliance=alliance)
+    return record
+
+
+def put_alliance(state: Overlay, alliance: Alliance) -> None:
+    """Set the alliance."""
+    ALLIANCES.put(state, alliance, integer_bytes(alliance.id))
+
+
+def scan_active_alliances(state: StateView) -> list[Alliance]:
+    """Return the alliances that have not ended, by id."""
+    return [get_alliance(state, int.from_bytes(key, "big")) for key, _ in ACTIVE_ALLIANCES.scan(state)]
+
+
+def get_participant(state: StateView, alliance: int, address: bytes) -> Participant | None:
+    """Return what an account is in the alliance, if it takes part."""
+    return PARTICIPANTS.get(state, integer_bytes(alliance), address)
+
+
+def scan_participants(state: StateView, alliance: int) -> list[tuple[bytes, Participant]]:
+    """Return everybody who takes part, those that are out included, sorted by address."""
+    return list(PARTICIPANTS.scan(state, integer_bytes(alliance)))
+
+
+def get_round(state: StateView, alliance: int, round: int) -> AllianceRound:
+    """Return a round that began; raises `NotFound`."""
+    record = ROUNDS.get(state, integer_bytes(alliance), integer_bytes(round))
+    if record is None:
+        raise NotFound(f"round {round} of alliance {alliance} has not begun", alliance=alliance, round=round)
+    return record
+
+
+def get_update(state: StateView, alliance: int, round: int, proposer: bytes) -> Update | None:
+    """Return what a proposer trained, if it has."""
+    return UPDATES.get(state, integer_bytes(alliance), integer_bytes(round), proposer)
+
+
+def get_sheet(state: StateView, alliance: int, round: int, voter: bytes) -> VoterSheet:
+    """Return what a voter has done in a round."""
+    return VOTER_SHEETS.get(state, integer_bytes(alliance), integer_bytes(round), voter) or EMPTY_SHEET
+
+
+def require_phase(state: StateView, alliance: int, round: int, *phases: AlliancePhase) -> Alliance:
+    """Return the alliance if it is in this round and one of these phases; raises `WrongPhase` or `NotFound`."""
+    record = get_alliance(state, alliance)
+    if record.round != round or record.phase not in phases:
+        wanted = " or ".join(phase.name.lower() for phase in phases)
+        raise WrongPhase(
+            f"alliance {alliance} is in round {record.round}, phase {record.phase.name.lower()}; "
+            f"this needs round {round}, phase {wanted}",
+            alliance=alliance,
+        )
+    return record
