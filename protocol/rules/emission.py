@@ -11,8 +11,9 @@ from protocol.crypto import integer_bytes
 from protocol.formulas import emission as formulas
 from protocol.params import Params
 from protocol.rules import purses
-from protocol.rules.arena.records import Funding, Phase, scan_active_tasks
+from protocol.rules.arena.records import Phase, scan_active_tasks
 from protocol.rules.context import Context
+from protocol.rules.jobs import Funding
 from protocol.state import Overlay, StateView, Table
 from protocol.types import Count, Record, TimeMs
 

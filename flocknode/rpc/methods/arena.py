@@ -20,7 +20,7 @@ from flocknode.rpc.records import MAX_LIST, Count
 from protocol.errors import NotFound
 from protocol.params import Params
 from protocol.plain import to_plain
-from protocol.rules import purses
+from protocol.rules import jobs, purses
 from protocol.rules.arena import records
 from protocol.rules.arena.records import Phase, get_epoch, get_task, scan_members
 from protocol.state import StateView
@@ -35,10 +35,10 @@ STATES: dict[Phase, TaskState] = {
 }
 
 
-FUNDING: dict[records.Funding, Funding] = {
-    records.Funding.ESCROW: "escrow",
-    records.Funding.AWAITED: "awaited",
-    records.Funding.VERIFIED: "verified",
+FUNDING: dict[jobs.Funding, Funding] = {
+    jobs.Funding.ESCROW: "escrow",
+    jobs.Funding.AWAITED: "awaited",
+    jobs.Funding.VERIFIED: "verified",
 }
 
 

@@ -7,9 +7,9 @@ from protocol.blobs import BlobId
 from protocol.crypto import integer_bytes
 from protocol.errors import NotFound, WrongPhase
 from protocol.models import MetricValue
-from protocol.rules.arena.records import Funding, Mark
+from protocol.rules.jobs import Job, Mark
 from protocol.state import Overlay, StateView, Table
-from protocol.types import Address, Amount, Bytes32, Count, Digest, Height, Record, TimeMs
+from protocol.types import Address, Amount, Bytes32, Count, Digest, Record
 
 
 class AlliancePhase(IntEnum):
@@ -35,23 +35,18 @@ class Accepted(Record):
     score: MetricValue
 
 
-class Alliance(Record):
-    """One FL Alliance. `block_proposers` proposed blocks in this phase; `deadline_ms` None waits for a draw.
+class Alliance(Job):
+    """One FL Alliance. `places` counts its participants, those that are out for good left out.
 
     `winner` is the submission (of the base task's last epoch) that it starts from. `latest` is what the next round
     trains on, `best` what votes compare with; None is the start. `periods` counts emissions received.
     """
 
-    id: Count
-    creator: Address
     spec: AllianceSpec
-    funding: Funding
     winner: Bytes32 | None
     phase: AlliancePhase
     round: Count
-    phase_height: Height
-    deadline_ms: TimeMs | None
-    block_proposers: tuple[Bytes32, ...]
+    places: Count
     latest: Accepted | None
     best: Accepted | None
     periods: Count

@@ -6,8 +6,9 @@ from protocol.crypto import integer_bytes
 from protocol.errors import NotEligible, OutOfBounds, WrongPhase
 from protocol.rules import purses
 from protocol.rules.arena import vaults
-from protocol.rules.arena.records import Mark, Member, Phase, Task, get_member, get_places, get_task
+from protocol.rules.arena.records import Member, Phase, Task, get_member, get_places, get_task
 from protocol.rules.context import Context
+from protocol.rules.jobs import Mark
 from protocol.state import Overlay, StateView
 from protocol.transactions import Delegate, SetRewardShare, Undelegate
 

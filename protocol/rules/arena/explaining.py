@@ -20,6 +20,7 @@ from protocol.rules.arena.records import Task, get_epoch, get_member, get_task, 
 from protocol.rules.arena.results import RESULTS, EpochResult, Ranked, Sources
 from protocol.rules.arena.settlement import add_earlier_weights, find_authors, find_ranks_for_b, was_judged
 from protocol.rules.arena.sources import divide_by_source
+from protocol.rules.traces import Origins, Step
 from protocol.state import StateView
 from protocol.transactions import Verdict
 
@@ -31,33 +32,6 @@ class Kind(Enum):
     REWARD_B = "reward b"
     VALIDATING = "validating"
     CREATING = "creating"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Origins:
-    """Units by where they came from; with `slashes` is what nobody had a claim to in earlier epochs of the task."""
-
-    emission: int
-    escrow: int
-    bounties: int
-    slashes: int
-
-    def total(self) -> int:
-        """Return all of them together."""
-        return self.emission + self.escrow + self.bounties + self.slashes
-
-
-@dataclass(frozen=True, kw_only=True)
-class Step:
-    """One line of a reckoning: the formula's tag or the section of the white paper, what it is, and its value.
-
-    Values are units of FML, or numbers without a unit as text.
-    """
-
-    tag: str
-    what: str
-    units: int | None = None
-    number: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

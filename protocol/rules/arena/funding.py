@@ -4,38 +4,26 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from protocol.crypto import integer_bytes
 from protocol.errors import AlreadyDone, NotEligible, OutOfBounds, WrongPhase
 from protocol.formulas import arena as formulas
 from protocol.formulas import emission as emission_formulas
 from protocol.params import TaskSettings
-from protocol.rules import purses
+from protocol.rules import gifts, purses
 from protocol.rules.arena import sources
-from protocol.rules.arena.records import CLOSED_PHASES, COUNTER, Funding, Task, get_counter, get_task, put_task
+from protocol.rules.arena.records import CLOSED_PHASES, COUNTER, Task, get_counter, get_task, put_task
 from protocol.rules.arena.results import RolePots
 from protocol.rules.context import Context
 from protocol.rules.emission import get_emission
+from protocol.rules.gifts import Gift, GiftBook, Givers
+from protocol.rules.jobs import Funding
 from protocol.rules.standing import get_governance, require_governance
 from protocol.state import Overlay, StateView, Table
 from protocol.transactions import AddBounty, CreateTask, VerifyTask
-from protocol.types import Amount, Count, Record
 
 
-class Gift(Record):
-    """What an account gave to a task, escrow or bounty, as long as it can go back."""
-
-    units: Amount
-
-
-class Givers(Record):
-    """How many accounts gave bounties that can go back."""
-
-    count: Count
-
-
-# Keys: task, giver; task.
 GIFTS = Table(b"g", Gift)
 GIVERS = Table(b"f", Givers)
+BOOK = GiftBook(GIFTS, GIVERS)
 
 # --- before the first submission, gifts can go back ------------------------------------------------------------------
 
@@ -55,46 +43,18 @@ def add_bounty(state: Overlay, context: Context, sender: bytes, payload: AddBoun
     task = get_task(state, payload.task)
     if task.phase in CLOSED_PHASES:
         raise WrongPhase(f"task {task.id} is over")
-    if payload.units < context.params.min_bounty_units:
-        raise OutOfBounds("a bounty below the minimum", have=payload.units, need=context.params.min_bounty_units)
+    gifts.check_bounty(context.params, payload.units)
     if not task.has_submissions:
-        check_giver(state, context, task, sender)
+        gifts.check_giver(state, context.params, BOOK, task.id, sender)
     give(state, task, sender, payload.units)
     sources.note_gift(state, task.id, bounties=payload.units)
-
-
-def check_giver(state: Overlay, context: Context, task: Task, giver: bytes) -> None:
-    """Count an account that gives for the first time; raises `NotEligible` when there are too many to pay back."""
-    if GIFTS.get(state, integer_bytes(task.id), giver) is not None:
-        return
-    givers = GIVERS.get(state, integer_bytes(task.id)) or Givers(count=0)
-    if givers.count >= context.params.max_bounty_givers:
-        raise NotEligible(
-            f"{givers.count} accounts gave bounties; more may once something is entered", have=givers.count
-        )
-    GIVERS.put(state, Givers(count=givers.count + 1), integer_bytes(task.id))
 
 
 def give(state: Overlay, task: Task, giver: bytes, units: int) -> None:
     """Move a gift into the task's pot, and remember it as long as it can go back."""
     purses.move(state, purses.balance_of(giver), purses.pot_of(task.id), units)
-    if not task.has_submissions and units:
-        gift = GIFTS.get(state, integer_bytes(task.id), giver) or Gift(units=0)
-        GIFTS.put(state, Gift(units=gift.units + units), integer_bytes(task.id), giver)
-
-
-def forget_gifts(state: Overlay, task: int) -> None:
-    """Drop what is remembered of the gifts to a task."""
-    for giver, _ in list(GIFTS.scan(state, integer_bytes(task))):
-        GIFTS.delete(state, integer_bytes(task), giver)
-    GIVERS.delete(state, integer_bytes(task))
-
-
-def return_gifts(state: Overlay, task: Task) -> None:
-    """Give everybody back what it gave to a task for which nothing was ever entered; nothing of it was spent."""
-    for giver, gift in list(GIFTS.scan(state, integer_bytes(task.id))):
-        purses.move(state, purses.pot_of(task.id), purses.balance_of(giver), gift.units)
-    forget_gifts(state, task.id)
+    if not task.has_submissions:
+        gifts.note_gift(state, BOOK, task.id, giver, units)
 
 
 def close_funds(state: Overlay, task: Task) -> None:
@@ -104,9 +64,9 @@ def close_funds(state: Overlay, task: Task) -> None:
     live on the seats of those that it lured.
     """
     if task.has_submissions:
-        forget_gifts(state, task.id)
+        gifts.forget_gifts(state, BOOK, task.id)
     else:
-        return_gifts(state, task)
+        gifts.return_gifts(state, BOOK, task.id, purses.pot_of(task.id))
     purses.move_all(state, purses.pot_of(task.id), purses.TREASURY)
     sources.forget(state, task.id)
     purses.move_all(state, purses.emission_of(task.id), purses.RESERVE)

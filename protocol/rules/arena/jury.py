@@ -63,7 +63,7 @@ def draw_validators(state: Overlay, context: Context, task: Task) -> None:
         clear_key=clear,
     )
     put_epoch(state, task, drawn)
-    put_task(state, replace(task, deadline_ms=context.time_ms + task.spec.settings.open_phase_ms, proposers=()))
+    put_task(state, replace(task, deadline_ms=context.time_ms + task.spec.settings.open_phase_ms, block_proposers=()))
 
 
 def is_redraw_needed(state: StateView, task: Task) -> bool:

@@ -14,7 +14,6 @@ from protocol.rules.arena.records import (
     CREATED,
     RELEASES,
     Epoch,
-    Mark,
     Phase,
     Task,
     get_epoch,
@@ -27,6 +26,7 @@ from protocol.rules.arena.records import (
 from protocol.rules.arena.settlement import slash_creator, slash_stake
 from protocol.rules.arena.tasks import release_bonds
 from protocol.rules.context import Context
+from protocol.rules.jobs import Mark
 from protocol.state import Overlay, StateView
 from protocol.transactions import DatasetName, KeyComplaint, PublishKey, SealedDataset
 

@@ -1,12 +1,4 @@
-"""The way of a task through its phases (white paper Fig. 3): what ends each phase, and what follows.
-
-Phases close at the end of a block: early when every expected act was applied, otherwise at the deadline, but only once
-proposers with more than 1/3 of the voting power have made blocks in the phase. So neither an outage nor one censoring
-proposer gets an honest account slashed.
-"""
-
-from collections.abc import Callable
-from dataclasses import dataclass
+"""The way of a task through its phases (white paper Fig. 3): what ends each phase, and what follows."""
 
 from msgspec.structs import replace
 
@@ -15,7 +7,6 @@ from protocol.rules.arena import funding, jury, keys, seats, settlement, vaults
 from protocol.rules.arena.records import (
     ACTIVE,
     Epoch,
-    Funding,
     Phase,
     Task,
     get_epoch,
@@ -30,17 +21,9 @@ from protocol.rules.arena.records import (
 )
 from protocol.rules.arena.tasks import end_unworked, release_bonds, remove_member
 from protocol.rules.context import Context
+from protocol.rules.jobs import Funding, PhaseRule, has_enough_proposers, in_phase, is_past_deadline, with_block
 from protocol.state import Overlay, StateView
-from protocol.tendermint.replicas import is_skip
 from protocol.transactions import Role
-
-
-@dataclass(frozen=True)
-class PhaseRule:
-    """When a phase is over before its deadline, and what its end does."""
-
-    is_complete: Callable[[StateView, Context, Task], bool]
-    close: Callable[[Overlay, Context, Task], None]
 
 
 def end_block(state: Overlay, context: Context) -> None:
@@ -60,32 +43,9 @@ def end_block(state: Overlay, context: Context) -> None:
     keys.release_creators(state, context)
 
 
-def with_block(context: Context, task: Task) -> Task:
-    """Return the task with the block's proposer counted, and its deadline moved by an outage before the block."""
-    proposers = tuple(sorted({*task.proposers, context.proposer_key}))
-    gap_ms, deadline_ms = context.time_ms - context.previous_time_ms, task.deadline_ms
-    is_outage = context.height > 1 and gap_ms > context.params.max_block_gap_ms
-    # A task that this block created counts from here.
-    if deadline_ms is not None and is_outage and task.phase_height < context.height:
-        deadline_ms += gap_ms
-    return replace(task, proposers=proposers, deadline_ms=deadline_ms)
-
-
-def is_past_deadline(context: Context, task: Task) -> bool:
-    """Return whether the time is over and enough different proposers had the chance to include an act."""
-    return task.deadline_ms is not None and context.time_ms >= task.deadline_ms and has_enough_proposers(context, task)
-
-
-def has_enough_proposers(context: Context, task: Task) -> bool:
-    """Return whether proposers with more than 1/3 of the power made blocks in the phase: one of them is honest."""
-    power = sum(context.replicas.power_of(key) for key in task.proposers)
-    return is_skip(power, context.replicas.total_power())
-
-
 def enter_phase(state: Overlay, context: Context, task: Task, phase: Phase, length_ms: int | None) -> Task:
     """Begin a phase at this block; a length of None has no deadline yet."""
-    deadline_ms = None if length_ms is None else context.time_ms + length_ms
-    entered = replace(task, phase=phase, phase_height=context.height, deadline_ms=deadline_ms, proposers=())
+    entered = in_phase(context, task, phase, length_ms)
     put_task(state, entered)
     return entered
 
@@ -251,7 +211,7 @@ def finish_task(state: Overlay, context: Context, task: Task) -> None:
     enter_phase(state, context, task, Phase.FINISHED, None)
 
 
-PHASES = {
+PHASES: dict[Phase, PhaseRule[Task]] = {
     Phase.OPENING: PhaseRule(is_opening_complete, close_opening),
     Phase.SUBMIT: PhaseRule(is_submitting_complete, close_submitting),
     Phase.OPEN: PhaseRule(is_open_complete, close_open),

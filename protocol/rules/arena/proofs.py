@@ -14,7 +14,6 @@ from protocol.rules import purses
 from protocol.rules.arena.keys import get_bond, get_dataset, get_published
 from protocol.rules.arena.records import (
     PROVEN,
-    Mark,
     Submission,
     Task,
     get_epoch,
@@ -24,6 +23,7 @@ from protocol.rules.arena.records import (
 )
 from protocol.rules.arena.settlement import find_bonds, slash_creator, slash_stake
 from protocol.rules.context import Context
+from protocol.rules.jobs import Mark
 from protocol.sealed_pieces import clear_length, open_piece, verify_piece
 from protocol.state import Overlay, StateView
 from protocol.tensor_files import LENGTH_BYTES, check_shapes, parse_header, read_header_length

@@ -7,9 +7,10 @@ from msgspec.structs import replace
 from protocol.blobs import BlobId
 from protocol.crypto import integer_bytes, wide_bytes
 from protocol.errors import NotFound, WrongPhase
+from protocol.rules.jobs import Job, Mark
 from protocol.state import Overlay, StateView, Table
 from protocol.transactions import Role, ScoreEntry, SealedKey, TaskSpec
-from protocol.types import Address, Amount, Bytes32, Count, Digest, Height, Record, TimeMs, WideAmount
+from protocol.types import Address, Amount, Bytes32, Count, Digest, Record, WideAmount
 
 
 class Phase(IntEnum):
@@ -29,30 +30,13 @@ class Phase(IntEnum):
     ANSWER = 11
 
 
-class Funding(IntEnum):
-    """What pays a task: its creator's escrow; nothing yet, for it awaits verification; the emission as well."""
+class Task(Job):
+    """One Arena job. `has_submissions` once anything was entered: from then on it cannot be cancelled."""
 
-    ESCROW = 1
-    AWAITED = 2
-    VERIFIED = 3
-
-
-class Task(Record):
-    """One Arena job. `proposers` are those who proposed blocks in this phase; `deadline_ms` None waits for a draw.
-
-    `has_submissions` once anything was entered: from then on it cannot be cancelled.
-    """
-
-    id: Count
-    creator: Address
     spec: TaskSpec
-    funding: Funding
     has_submissions: bool
     phase: Phase
     epoch: Count
-    phase_height: Height
-    deadline_ms: TimeMs | None
-    proposers: tuple[Bytes32, ...]
     published: tuple[Bytes32 | None, Bytes32 | None]
 
     def is_last_epoch(self) -> bool:
@@ -168,10 +152,6 @@ class Counter(Record):
 
     tasks: Count
     verified: Count
-
-
-class Mark(Record):
-    """An entry of an index; the key says it all."""
 
 
 COUNTER = Table(b"N", Counter)

@@ -14,7 +14,7 @@ from protocol.crypto import integer_bytes, wide_bytes
 from protocol.fixed import MILLION, scaled, split_by_key
 from protocol.formulas import arena as formulas
 from protocol.formulas import fees
-from protocol.rules import purses
+from protocol.rules import charges, purses
 from protocol.rules.arena import funding, sources, vaults
 from protocol.rules.arena.judging import Judgement, count_stakes, get_epoch_stakes, judge_submissions, remember_models
 from protocol.rules.arena.records import (
@@ -331,9 +331,8 @@ def slash(state: Overlay, context: Context, task: Task, purse: bytes, slash_mill
     After its last epoch there are none: then the treasury has it.
     """
     taken = fees.slash_amount(purses.get_units(state, purse), slash_millionths=slash_millionths)
-    burned, kept = fees.split_fee(taken, burn_millionths=context.params.slash_burn_millionths)
-    purses.burn(state, purse, burned)
-    purses.move(state, purse, purses.TREASURY if task.phase in CLOSED_PHASES else purses.pot_of(task.id), kept)
+    pot = purses.TREASURY if task.phase in CLOSED_PHASES else purses.pot_of(task.id)
+    charges.slash(state, context.params, purse, taken, to=pot)
     return taken
 
 

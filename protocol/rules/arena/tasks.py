@@ -6,10 +6,9 @@ from protocol import vrf
 from protocol.blinding import join_alpha
 from protocol.crypto import integer_bytes
 from protocol.errors import AlreadyDone, NotEligible, OutOfBounds, WrongPhase
-from protocol.formulas import fees
 from protocol.models import SCORE_ONE
 from protocol.params import check_phases
-from protocol.rules import purses
+from protocol.rules import charges, purses
 from protocol.rules.arena import funding, seats, sources, vaults
 from protocol.rules.arena.records import (
     ACTIVE,
@@ -17,7 +16,6 @@ from protocol.rules.arena.records import (
     COUNTER,
     CREATED,
     MEMBERS,
-    Mark,
     Member,
     Phase,
     Task,
@@ -33,6 +31,7 @@ from protocol.rules.arena.records import (
     put_task,
 )
 from protocol.rules.context import Context
+from protocol.rules.jobs import Mark
 from protocol.rules.standing import check_creator
 from protocol.state import Overlay
 from protocol.transactions import Attest, CancelTask, CreateTask, Join, Leave, Role
@@ -54,12 +53,10 @@ def create_task(state: Overlay, context: Context, sender: bytes, payload: Create
         epoch=0,
         phase_height=context.height,
         deadline_ms=context.time_ms + params.opening_phase_ms,
-        proposers=(),
+        block_proposers=(),
         published=(None, None),
     )
-    burned, kept = fees.split_fee(params.registration_fee_units, burn_millionths=params.registration_burn_millionths)
-    purses.burn(state, balance, burned)
-    purses.move(state, balance, purses.TREASURY, kept)
+    charges.pay_registration(state, params, sender)
     purses.move(state, balance, purses.stake_of(task.id, sender), payload.stake)
     purses.move(state, balance, purses.deposit_of(task.id, sender), params.creator_deposit_units)
     funding.give(state, task, sender, payload.escrow)

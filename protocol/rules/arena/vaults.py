@@ -18,8 +18,9 @@ from protocol.formulas import arena as formulas
 from protocol.formulas import vaults as arithmetic
 from protocol.params import Params
 from protocol.rules import purses
-from protocol.rules.arena.records import Mark, Task, get_places, put_places
+from protocol.rules.arena.records import Task, get_places, put_places
 from protocol.rules.context import Context
+from protocol.rules.jobs import Mark
 from protocol.state import Overlay, StateView, Table
 from protocol.transactions import Role
 from protocol.types import MAX_INTEGER, Count, Ratio, Record, TimeMs, WideAmount

@@ -8,7 +8,8 @@ from protocol.errors import AlreadyDone, InsufficientFunds, NotEligible, NotFoun
 from protocol.params import DEVNET
 from protocol.rules import purses
 from protocol.rules.arena.funding import GIFTS, GIVERS
-from protocol.rules.arena.records import Funding, Phase, get_counter, get_task, scan_active_tasks, scan_tasks_of_creator
+from protocol.rules.arena.records import Phase, get_counter, get_task, scan_active_tasks, scan_tasks_of_creator
+from protocol.rules.jobs import Funding
 from protocol.transactions import AddBounty, Attest, CancelTask, CreateTask, Join, Role, VerifyTask
 from tests.arena_play import Play
 from tests.ledger_driver import FML, NEEDS

@@ -68,9 +68,9 @@ def test_a_block_says_whether_a_phase_began_or_ended(play):
 def test_the_block_that_ends_a_phase_does_not_count_for_the_next(play):
     """Who proposed it had no chance to include an act of the new phase."""
     play.submit(play.trainers[:2])
-    assert play.record.proposers == ()
+    assert play.record.block_proposers == ()
     play.ledger.block()
-    assert len(play.record.proposers) == 1
+    assert len(play.record.block_proposers) == 1
 
 
 @pytest.mark.parametrize(("gap_ms", "is_shifted"), [(GAP_MS, False), (GAP_MS + 1, True), (10**9, True)])
