@@ -94,10 +94,12 @@ class AllianceParams(Record):
 
 
 def check_alliance_settings(settings: AllianceSettings) -> None:
-    """Return if the roles fit into one round; raise `OutOfBounds` otherwise."""
+    """Return if the roles fit into one round, and somebody says what rewards go by; raise `OutOfBounds` otherwise."""
     shares = settings.proposer_share_millionths + settings.voter_share_millionths
     if shares > MILLION:
         raise OutOfBounds(f"proposers and voters add up to {shares} millionths of the participants, more than all")
+    if settings.reward is RewardRule.IMPACT and settings.attribution is Attribution.AGGREGATE:
+        raise OutOfBounds("what each update gained shows only where each is voted on: impact needs that attribution")
 
 
 MAINNET_ALLIANCE = AllianceParams(

@@ -7,6 +7,7 @@ the block invalid; one that may stand there but breaks a rule pays its fee and g
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 
 from protocol import vrf
 from protocol.blinding import beacon_alpha, next_beacon
@@ -26,10 +27,13 @@ from protocol.blocks import (
 from protocol.errors import InvalidBlock, InvalidCommit, InvalidProof, ProtocolError, TransactionRefused
 from protocol.params import Params
 from protocol.rules import accounts, emission, purses
-from protocol.rules.arena import phases
-from protocol.rules.arena.records import Phase, scan_active_tasks
+from protocol.rules.alliance import phases as alliance_phases
+from protocol.rules.alliance.records import scan_active_alliances
+from protocol.rules.arena import phases as task_phases
+from protocol.rules.arena.records import scan_active_tasks
 from protocol.rules.context import Context
 from protocol.rules.dispatch import apply_anonymous, apply_payload
+from protocol.rules.jobs import is_due
 from protocol.rules.voters import Voters, advance_voters, get_voters
 from protocol.state import Commitment, Overlay, StateView
 from protocol.tendermint.messages import Commit
@@ -64,7 +68,7 @@ class ChainState:
 class Applied:
     """What a block does. `changes` maps state keys to new values, None deletes; nothing is written yet.
 
-    `is_phase_changed` says whether a task began another phase or ended, which even an empty block can bring about.
+    `is_phase_changed` says whether a task or an alliance began another phase or ended, as even an empty block may do.
     """
 
     head: Head
@@ -328,16 +332,20 @@ def check_anonymous(before: ChainState, payload: AnonymousPayload) -> None:
 def finish_block(state: Overlay, context: Context) -> None:
     """Do what time and the block itself bring: emission, phases, unbonded stakes, the next turn to propose."""
     emission.end_block(state, context)
-    phases.end_block(state, context)
+    task_phases.end_block(state, context)
+    alliance_phases.end_block(state, context)
     purses.release_unbonded(state, context.time_ms)
     advance_voters(state, context.beacon)
 
 
-def get_phases(state: StateView) -> dict[int, tuple[int, Phase]]:
-    """Return (epoch, phase) of every active task by its id."""
-    return {task.id: (task.epoch, task.phase) for task in scan_active_tasks(state)}
+def get_phases(state: StateView) -> tuple[tuple[int, int, IntEnum], ...]:
+    """Return (id, epoch or round, phase) of every active task and alliance."""
+    return (
+        *((task.id, task.epoch, task.phase) for task in scan_active_tasks(state)),
+        *((alliance.id, alliance.round, alliance.phase) for alliance in scan_active_alliances(state)),
+    )
 
 
 def is_block_due(view: StateView, now_ms: int) -> bool:
     """Return whether a block would do something without any transaction: a draw waits, or a deadline has passed."""
-    return any(task.deadline_ms is None or task.deadline_ms <= now_ms for task in scan_active_tasks(view))
+    return any(is_due(job, now_ms) for job in (*scan_active_tasks(view), *scan_active_alliances(view)))

@@ -4,14 +4,18 @@ from collections import Counter
 
 from protocol.crypto import integer_bytes
 from protocol.rules import purses
+from protocol.rules.alliance import pool
+from protocol.rules.alliance.records import ALLIANCES, PARTICIPANTS
+from protocol.rules.alliance.records import CLOSED_PHASES as CLOSED_ALLIANCES
 from protocol.rules.arena import vaults
 from protocol.rules.arena.records import CLOSED_PHASES, MEMBERS, TASKS, Phase, get_places
 from protocol.rules.arena.sources import count_sources
 from protocol.state import StateView
 from protocol.transactions import Role
 
-# Balances, replicas' bonds, unbonding stakes, the treasury and the reserve belong to no task.
+# Balances, replicas' bonds, unbonding stakes, the treasury and the reserve belong to no task or alliance.
 TASK_KINDS = b"svwdper"
+ALLIANCE_KINDS = b"cfa"
 
 
 def expect_sound(state: StateView) -> None:
@@ -23,12 +27,29 @@ def expect_sound(state: StateView) -> None:
     due = {key[8:] for key, _ in purses.DUE.scan(state)}
     assert {purse for purse in held if purse.startswith(purses.UNBONDING)} <= due, "units that never return"
     for _, task in TASKS.scan(state):
-        expect_task(state, task, {purse: units for purse, units in held.items() if is_of(purse, task.id)})
+        expect_task(state, task, {purse: units for purse, units in held.items() if is_of(purse, TASK_KINDS, task.id)})
+    for _, alliance in ALLIANCES.scan(state):
+        own = {purse: units for purse, units in held.items() if is_of(purse, ALLIANCE_KINDS, alliance.id)}
+        expect_alliance(state, alliance, own)
 
 
-def is_of(purse, task):
-    """Return whether a purse belongs to a task."""
-    return purse[:1] in (bytes([kind]) for kind in TASK_KINDS) and purse[1:9] == integer_bytes(task)
+def is_of(purse, kinds, job):
+    """Return whether a purse belongs to a task or an alliance."""
+    return purse[:1] in (bytes([kind]) for kind in kinds) and purse[1:9] == integer_bytes(job)
+
+
+def expect_alliance(state, alliance, held):
+    """Assert that the purses of an alliance are its creator's and participants', and that its counts are right."""
+    members = dict(PARTICIPANTS.scan(state, integer_bytes(alliance.id)))
+    inside = {address for address, member in members.items() if not member.is_out}
+    assert alliance.places == len(inside)
+    parts = pool.get_parts(state, alliance.id)
+    sources = (parts.emission, parts.escrow, parts.bounties, parts.slashes)
+    assert sum(sources) == held.get(purses.pool_of(alliance.id), 0), f"the pool's sources are {sources}"
+    assert {purse[9:] for purse in held if purse[:1] == b"f"} <= inside, "a stake of nobody"
+    assert {purse[9:] for purse in held if purse[:1] == b"c"} <= {alliance.creator}, "a bond of nobody"
+    if alliance.phase in CLOSED_ALLIANCES:
+        assert held == {}, f"an alliance in phase {alliance.phase.name} holds money that is somebody else's"
 
 
 def expect_task(state, task, held):

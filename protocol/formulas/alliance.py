@@ -1,6 +1,6 @@
 """The equations of FL Alliance (white paper VI.D to VI.F): from local updates to votes, rewards and slashes.
 
-The order of a round: `count_roles`, `draw_order`; `aggregation_weights` (L1); `vote` (L2), `aggregate_vote` (L3),
+The order of a round: `count_roles`, `role_seed`; `aggregation_weights` (L1); `vote` (L2), `aggregate_vote` (L3),
 `accepts` (L4); `round_reward` (L6), `reward_and_slash` (L5).
 
 Scores are the metric's own values in millionths, stakes and pools base units. One participant, one vote.
@@ -158,6 +158,14 @@ def share_by_impact(
     weights = {address: stakes[address] * max(gains[address], 0) for address in sorted(rewards)}
     parts = split_by_key(sum(rewards.values()), weights)
     return {address: parts.get(address, 0) for address in sorted(rewards)} if parts else dict(rewards)
+
+
+def absence_loss(absence_units: int, *, verdict_units: int) -> int:
+    """Return what an absent participant loses, in units: the more of what absence costs and what its votes cost.
+
+    So nobody saves anything by staying away once it sees that it loses.
+    """
+    return max(absence_units, verdict_units)
 
 
 def remainder_weights(stakes: Mapping[bytes, int], *, rounds: Mapping[bytes, int]) -> dict[bytes, int]:

@@ -1,6 +1,22 @@
 """Each kind of transaction and the rule that it follows."""
 
+from protocol.alliance_acts import (
+    AlliancePayload,
+    CancelAlliance,
+    CommitVote,
+    ConfirmAggregate,
+    CreateAlliance,
+    FundAlliance,
+    HoldUpdates,
+    JoinAlliance,
+    LeaveAlliance,
+    ProposeUpdate,
+    RevealVote,
+    TopUpStake,
+    VerifyAlliance,
+)
 from protocol.rules import accounts, standing
+from protocol.rules.alliance import acts, founding, membership
 from protocol.rules.arena import delegation, funding, keys, proofs, scoring, submissions, tasks
 from protocol.rules.context import Context
 from protocol.state import Overlay
@@ -75,6 +91,37 @@ def apply_payload(state: Overlay, context: Context, sender: bytes, payload: Payl
             delegation.undelegate(state, context, sender, payload)
         case SetRewardShare():
             delegation.set_reward_share(state, context, sender, payload)
+        case _:
+            apply_alliance_payload(state, context, sender, payload)
+
+
+def apply_alliance_payload(state: Overlay, context: Context, sender: bytes, payload: AlliancePayload) -> None:
+    """Hand a payload of FL Alliance to its rule; raises a `ProtocolError` when it breaks it."""
+    match payload:
+        case CreateAlliance():
+            founding.create_alliance(state, context, sender, payload)
+        case JoinAlliance():
+            membership.join_alliance(state, context, sender, payload)
+        case LeaveAlliance():
+            membership.leave_alliance(state, context, sender, payload)
+        case TopUpStake():
+            membership.top_up_stake(state, context, sender, payload)
+        case FundAlliance():
+            founding.fund_alliance(state, context, sender, payload)
+        case CancelAlliance():
+            founding.cancel_alliance(state, context, sender, payload)
+        case VerifyAlliance():
+            founding.verify_alliance(state, context, sender, payload)
+        case ProposeUpdate():
+            acts.propose_update(state, context, sender, payload)
+        case HoldUpdates():
+            acts.hold_updates(state, context, sender, payload)
+        case CommitVote():
+            acts.commit_vote(state, context, sender, payload)
+        case RevealVote():
+            acts.reveal_vote(state, context, sender, payload)
+        case ConfirmAggregate():
+            acts.confirm_aggregate(state, context, sender, payload)
 
 
 def apply_anonymous(state: Overlay, context: Context, payload: AnonymousPayload) -> None:

@@ -5,6 +5,7 @@ A duty says what, never how: participants perform it, and repeat it until the st
 
 from collections.abc import Callable, Iterator
 
+from protocol.rules.alliance.duties import AllianceDuty, get_alliance_duties
 from protocol.rules.arena.records import (
     Epoch,
     Juror,
@@ -91,6 +92,7 @@ Duty = (
     | PublishDatasetKey
     | ScoreSubmissions
     | RevealOwnScores
+    | AllianceDuty
 )
 
 # Gives the pseudonym of the account for (task, epoch): its secret, which the state does not know.
@@ -98,7 +100,7 @@ TagOf = Callable[[int, int], bytes]
 
 
 def get_duties(state: StateView, address: bytes, tag_of: TagOf) -> list[Duty]:
-    """Return everything the account should do now, by task."""
+    """Return everything the account should do now, by task and then by alliance."""
     duties: list[Duty] = [
         PublishDatasetKey(task.id, dataset)
         for task in scan_tasks_of_creator(state, address)
@@ -117,6 +119,7 @@ def get_duties(state: StateView, address: bytes, tag_of: TagOf) -> list[Duty]:
             duties.extend(trainer_duties(state, task, address, tag_of))
         else:
             duties.extend(validator_duties(state, task, address, member))
+    duties.extend(get_alliance_duties(state, address))
     return duties
 
 

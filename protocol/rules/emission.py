@@ -1,4 +1,4 @@
-"""New money (white paper IV.A): each emission period, into the pots of verified tasks that are at work.
+"""New money (white paper IV.A): each emission period, into the pots of verified tasks and alliances that are at work.
 
 Emissions lie on a fixed grid of block times, and a block makes at most one, so haste mints nothing; those that an
 outage ran over are left out. What nobody could be paid returns to the reserve, which is used up before minting anew.
@@ -11,6 +11,8 @@ from protocol.crypto import integer_bytes
 from protocol.formulas import emission as formulas
 from protocol.params import Params
 from protocol.rules import purses
+from protocol.rules.alliance import pool
+from protocol.rules.alliance.records import AlliancePhase, get_alliance, put_alliance, scan_active_alliances
 from protocol.rules.arena.records import Phase, scan_active_tasks
 from protocol.rules.context import Context
 from protocol.rules.jobs import Funding
@@ -45,10 +47,13 @@ def end_block(state: Overlay, context: Context) -> None:
     emission, params = get_emission(state), context.params
     if context.time_ms < emission.next_ms:
         return
-    arena, _ = formulas.emission_split(
-        get_task_part(params, emission.period), arena_stake=sum(count_stakes(state).values()), alliance_stake=0
+    arena, alliance = formulas.emission_split(
+        get_task_part(params, emission.period),
+        arena_stake=sum(count_stakes(state).values()),
+        alliance_stake=sum(count_alliance_stakes(state, params).values()),
     )
     pay_tasks(state, params, arena)
+    pay_alliances(state, params, alliance)
     following = formulas.next_boundary(context.time_ms, due_ms=emission.next_ms, period_ms=params.emission_period_ms)
     EMISSION.put(state, replace(emission, period=emission.period + 1, next_ms=following))
 
@@ -82,6 +87,30 @@ def count_stakes(state: StateView) -> dict[bytes, int]:
         integer_bytes(task.id): purses.count_task_stake(state, task.id)
         for task in scan_active_tasks(state)
         if task.funding is Funding.VERIFIED and task.phase is not Phase.OPENING
+    }
+
+
+def pay_alliances(state: Overlay, params: Params, units: int) -> None:
+    """Divide the alliances' part among the verified ones by stake, each straight into its pool (IV.A.2)."""
+    stakes = count_alliance_stakes(state, params)
+    parts = formulas.task_emission(
+        units, stakes=stakes, stake_exponent_millionths=params.task_stake_exponent_millionths
+    )
+    for key, part in parts.items():
+        alliance = get_alliance(state, int.from_bytes(key, "big"))
+        fund(state, purses.pool_of(alliance.id), part)
+        pool.note_income(state, alliance.id, emission=part)
+        put_alliance(state, replace(alliance, periods=alliance.periods + 1))
+
+
+def count_alliance_stakes(state: StateView, params: Params) -> dict[bytes, int]:
+    """Return the stake of each verified alliance that is at work, by its key, until it had all its emissions."""
+    return {
+        integer_bytes(alliance.id): purses.count_alliance_stake(state, alliance.id)
+        for alliance in scan_active_alliances(state)
+        if alliance.funding is Funding.VERIFIED
+        and alliance.phase is not AlliancePhase.OPENING
+        and alliance.periods < params.alliance.max_periods
     }
 
 

@@ -88,6 +88,27 @@ def reward_b_of(task: int) -> bytes:
     return b"r" + integer_bytes(task)
 
 
+def alliance_bond_of(alliance: int, creator: bytes) -> bytes:
+    """Return the purse of a creator's stake in its alliance."""
+    return b"c" + integer_bytes(alliance) + creator
+
+
+def alliance_stake_of(alliance: int, address: bytes) -> bytes:
+    """Return the purse of a participant's stake in an alliance (Bal_k of Algorithm 2)."""
+    return b"f" + integer_bytes(alliance) + address
+
+
+def count_alliance_stake(state: StateView, alliance: int) -> int:
+    """Return the stake of an alliance's creator and participants, in units (S_i of E3)."""
+    kinds = (b"c", b"f")
+    return sum(units for kind in kinds for _, units in scan_purses(state, kind + integer_bytes(alliance)))
+
+
+def pool_of(alliance: int) -> bytes:
+    """Return the purse that an alliance's rounds are paid from (pool_p of Algorithm 2)."""
+    return b"a" + integer_bytes(alliance)
+
+
 def unbonding_of(bond: bytes, *, begun: int, release_ms: int, owner: bytes) -> bytes:
     """Return the purse of units that left a bond and return to their owner at a block time.
 

@@ -20,7 +20,7 @@ class Governance(Record):
 
 
 class Standing(Record):
-    """What an account is known for: it was paid as a trainer or a validator; governance recognised it."""
+    """What an account is known for: it was paid for work in a task or an alliance; governance recognised it."""
 
     has_record: bool
     is_recognised: bool
@@ -49,7 +49,7 @@ def get_standing(state: StateView, address: bytes) -> Standing:
 
 
 def note_paid(state: Overlay, address: bytes) -> None:
-    """Note that an account was paid as a trainer or a validator."""
+    """Note that an account was paid as a trainer or validator, or as a proposer or voter of an alliance."""
     standing = get_standing(state, address)
     if not standing.has_record:
         STANDING.put(state, replace(standing, has_record=True), address)
@@ -65,9 +65,9 @@ def recognise(state: Overlay, context: Context, sender: bytes, payload: Recognis
 
 
 def check_creator(state: StateView, context: Context, address: bytes, stake: int) -> None:
-    """Return if the account may create a task with this stake: by stake, record or recognition; raises `NotEligible`.
+    """Return if the account may create a task or an alliance with this stake: by stake, record or recognition.
 
-    The creator's deposit is due from all: it is what fraud costs.
+    Raises `NotEligible`. A task's deposit is due from all creators: it is what fraud costs.
     """
     standing, need = get_standing(state, address), context.params.min_stake_creator_units
     if stake < need and not standing.has_record and not standing.is_recognised:

@@ -73,11 +73,12 @@ def _duties_in(state: StateView, alliance: Alliance, address: bytes) -> Iterator
     match alliance.phase:
         case AlliancePhase.HOLD if sheet.held is None:
             yield FetchUpdates(alliance.id, number)
-        case AlliancePhase.VOTE if sheet.commitment is None:
+        # Who missed a step has no say in the later ones.
+        case AlliancePhase.VOTE if sheet.held is not None and sheet.commitment is None:
             yield VoteOnUpdates(alliance.id, number)
         case AlliancePhase.REVEAL if sheet.commitment is not None and sheet.ballot is None:
             yield RevealOwnVote(alliance.id, number)
-        case AlliancePhase.CONFIRM if sheet.confirmation is None:
+        case AlliancePhase.CONFIRM if sheet.ballot is not None and sheet.confirmation is None:
             yield ConfirmOwnAggregate(alliance.id, number)
 
 

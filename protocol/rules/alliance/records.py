@@ -82,8 +82,8 @@ class Selected(Record):
 class AllianceRound(Record):
     """Who was drawn for a round, sorted by address, and which proposers' updates 2/3 of the voters hold (frozen).
 
-    `candidates` are those that may be drawn, frozen before the blocks that seed the draw exist. `accepted` are the
-    proposers whose updates the votes accepted, once they are revealed.
+    `candidates` are those that may be drawn, frozen before the blocks that seed the draw exist; nobody once that was
+    made. `accepted` are the proposers whose updates the votes accepted, once they are revealed.
     """
 
     candidates: tuple[Selected, ...]
@@ -143,6 +143,7 @@ class AllianceCounter(Record):
     verified: Count
 
 
+EMPTY_COUNTER = AllianceCounter(alliances=0, verified=0)
 EMPTY_SHEET = VoterSheet(held=None, commitment=None, ballot=None, confirmation=None)
 
 # No table's name may begin with another's, so all of these have two letters.
@@ -155,6 +156,11 @@ UPDATES = Table(b"FU", Update)
 VOTER_SHEETS = Table(b"FV", VoterSheet)
 
 CLOSED_PHASES = (AlliancePhase.FINISHED, AlliancePhase.EXPIRED, AlliancePhase.CANCELLED)
+
+
+def get_counter(state: StateView) -> AllianceCounter:
+    """Return the counts of alliances."""
+    return ALLIANCE_COUNTER.get(state) or EMPTY_COUNTER
 
 
 def get_alliance(state: StateView, alliance: int) -> Alliance:
@@ -180,6 +186,11 @@ def get_participant(state: StateView, alliance: int, address: bytes) -> Particip
     return PARTICIPANTS.get(state, integer_bytes(alliance), address)
 
 
+def put_participant(state: Overlay, alliance: int, address: bytes, participant: Participant) -> None:
+    """Set a participant."""
+    PARTICIPANTS.put(state, participant, integer_bytes(alliance), address)
+
+
 def scan_participants(state: StateView, alliance: int) -> list[tuple[bytes, Participant]]:
     """Return everybody who takes part, those that are out included, sorted by address."""
     return list(PARTICIPANTS.scan(state, integer_bytes(alliance)))
@@ -193,14 +204,34 @@ def get_round(state: StateView, alliance: int, round: int) -> AllianceRound:
     return record
 
 
+def put_round(state: Overlay, alliance: Alliance, round: AllianceRound) -> None:
+    """Set the alliance's current round."""
+    ROUNDS.put(state, round, integer_bytes(alliance.id), integer_bytes(alliance.round))
+
+
 def get_update(state: StateView, alliance: int, round: int, proposer: bytes) -> Update | None:
     """Return what a proposer trained, if it has."""
     return UPDATES.get(state, integer_bytes(alliance), integer_bytes(round), proposer)
 
 
+def put_update(state: Overlay, alliance: int, round: int, proposer: bytes, update: Update) -> None:
+    """Set what a proposer trained."""
+    UPDATES.put(state, update, integer_bytes(alliance), integer_bytes(round), proposer)
+
+
 def get_sheet(state: StateView, alliance: int, round: int, voter: bytes) -> VoterSheet:
     """Return what a voter has done in a round."""
     return VOTER_SHEETS.get(state, integer_bytes(alliance), integer_bytes(round), voter) or EMPTY_SHEET
+
+
+def put_sheet(state: Overlay, alliance: int, round: int, voter: bytes, sheet: VoterSheet) -> None:
+    """Set what a voter has done in a round."""
+    VOTER_SHEETS.put(state, sheet, integer_bytes(alliance), integer_bytes(round), voter)
+
+
+def get_sheets(state: StateView, alliance: Alliance, current: AllianceRound) -> dict[bytes, VoterSheet]:
+    """Return the sheets of all voters of the current round, by address."""
+    return {one.address: get_sheet(state, alliance.id, alliance.round, one.address) for one in current.voters}
 
 
 def require_phase(state: StateView, alliance: int, round: int, *phases: AlliancePhase) -> Alliance:

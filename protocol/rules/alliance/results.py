@@ -4,6 +4,8 @@ from enum import IntEnum
 
 from protocol.blobs import BlobId
 from protocol.models import MetricValue
+from protocol.rules.alliance.pool import PoolParts
+from protocol.rules.alliance.records import AlliancePhase
 from protocol.state import Table
 from protocol.types import Address, Amount, Count, Height, Record
 
@@ -37,7 +39,8 @@ class JudgedUpdate(Record):
 class Settled(Record):
     """What one selected participant earned and lost in a round, in units. `merit` in millionths (formula L5).
 
-    `is_absent`: it did not act in time, or nobody could fetch its update; then `slashed` is for that.
+    `is_absent`: it did not act in time, or its update could not be fetched; then it earns nothing, and `slashed` is for
+    that, or what its votes cost if that is more.
     """
 
     address: Address
@@ -50,14 +53,17 @@ class Settled(Record):
 
 
 class RoundResult(Record):
-    """How a round was settled: `reward` is what it might have paid (L6), `pool` what the pool held before.
+    """How a round was settled: `reward` is what it might have paid (L6), `pool` what the pool held before, by `parts`.
 
-    `model` and `score` (the voters' median) are of the aggregate that was voted on, if there was one; `in_favour` and
-    `against` the votes about it. `updates` are empty where only the aggregate was voted on.
+    `last_phase` is the one that it ended in: nobody was asked for more. `model` and `score` (the voters' median) are of
+    the aggregate that was voted on, if there was one; `in_favour` and `against` the votes about it. `updates` are empty
+    where only the aggregate was voted on.
     """
 
     outcome: Outcome
+    last_phase: AlliancePhase
     pool: Amount
+    parts: PoolParts
     reward: Amount
     model: BlobId | None
     score: MetricValue | None
@@ -68,5 +74,27 @@ class RoundResult(Record):
     settled_height: Height
 
 
-# Keys: alliance, round (8 bytes each).
+class Remainder(Record):
+    """What a participant got of the pool's remainder, by its stake times the accepted rounds that it was right in."""
+
+    address: Address
+    stake: Amount
+    rounds: Count
+    units: Amount
+
+
+class Closing(Record):
+    """How an alliance ended: what its pool still held, by `parts`, and who got it.
+
+    Nobody, if no round was accepted: then it went to the reserve and the treasury.
+    """
+
+    pool: Amount
+    parts: PoolParts
+    paid: tuple[Remainder, ...]
+    height: Height
+
+
+# Keys: alliance, round (8 bytes each); alliance.
 ROUND_RESULTS = Table(b"Fr", RoundResult)
+CLOSINGS = Table(b"Fc", Closing)

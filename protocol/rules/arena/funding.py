@@ -20,7 +20,6 @@ from protocol.rules.standing import get_governance, require_governance
 from protocol.state import Overlay, StateView, Table
 from protocol.transactions import AddBounty, CreateTask, VerifyTask
 
-
 GIFTS = Table(b"g", Gift)
 GIVERS = Table(b"f", Givers)
 BOOK = GiftBook(GIFTS, GIVERS)

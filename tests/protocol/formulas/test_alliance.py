@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.fixed import MILLION
-from protocol.formulas import alliance
+from protocol.formulas import alliance, fees
 
 VECTORS = Path(__file__).parents[2] / "vectors"
 ALLIANCE: dict[str, list[dict[str, Any]]] = json.loads((VECTORS / "alliance.json").read_text())
@@ -109,3 +110,53 @@ def test_a_quorum_is_two_thirds() -> None:
     assert alliance.is_quorum(2, of=3)
     assert not alliance.is_quorum(3, of=5)
     assert not alliance.is_quorum(0, of=0)
+
+
+# --- a hundred rounds (formulas.md "Known answers") ------------------------------------------------------------------
+
+UNITS = 10**9
+CLIENTS = [bytes([number]) for number in range(50)]
+
+
+def play_out(malicious: int, *, is_per_proposal: bool, seed: int) -> tuple[dict[bytes, int], int]:
+    """Return the clients' stakes after 100 rounds with 10 proposers and 10 voters, and the drift of the supply.
+
+    Malicious proposers poison, malicious voters invert; who is below half of 64 FML is not drawn any more.
+    """
+    chance, bad = random.Random(seed), set(CLIENTS[:malicious])
+    stakes, pool, burned = dict.fromkeys(CLIENTS, 64 * UNITS), 6_400 * UNITS, 0
+    for number in range(100):
+        candidates = [client for client in CLIENTS if stakes[client] >= 32 * UNITS]
+        drawn = chance.sample(candidates, 20)
+        merits = weigh(drawn[:10], drawn[10:], bad, is_per_proposal=is_per_proposal)
+        reward = alliance.round_reward(pool, rounds_left=100 - number)
+        selected = {client: stakes[client] for client in drawn}
+        rewards, slashes = alliance.reward_and_slash(reward, stakes=selected, merits=merits, slash_millionths=125_000)
+        for client in drawn:
+            lost, kept = fees.split_fee(slashes[client], burn_millionths=100_000)
+            stakes[client] += rewards[client] - slashes[client]
+            pool, burned = pool + kept - rewards[client], burned + lost
+    return stakes, sum(stakes.values()) + pool + burned - (50 * 64 + 6_400) * UNITS
+
+
+def weigh(proposers: list[bytes], voters: list[bytes], bad: set[bytes], *, is_per_proposal: bool) -> dict[bytes, int]:
+    """Return the merits of a round's roles."""
+    qualities = [-1 if proposer in bad else 1 for proposer in proposers]
+    truths = qualities if is_per_proposal else [min(qualities)]
+    votes = {voter: [-truth if voter in bad else truth for truth in truths] for voter in voters}
+    aggregates = [alliance.aggregate_vote([votes[voter][place] for voter in voters]) for place in range(len(truths))]
+    merits = {voter: alliance.agreement(votes[voter], aggregates) for voter in voters}
+    verdicts = aggregates if is_per_proposal else aggregates * len(proposers)
+    return merits | {p: MILLION * alliance.accepts(verdict) for p, verdict in zip(proposers, verdicts, strict=True)}
+
+
+@pytest.mark.parametrize("malicious", [5, 10, 15, 20])
+@pytest.mark.parametrize("is_per_proposal", [True, False])
+def test_honest_balances_rise_and_malicious_ones_fall(malicious: int, is_per_proposal: bool) -> None:
+    """50 clients, 64 FML each, s_p 0.125, a pool of 6,400, a tenth to four tenths malicious: drift exactly 0."""
+    stakes, drift = play_out(malicious, is_per_proposal=is_per_proposal, seed=malicious)
+    assert drift == 0
+    bad = [stakes[client] for client in CLIENTS[:malicious]]
+    honest = [stakes[client] for client in CLIENTS[malicious:]]
+    assert sum(honest) > 200 * UNITS * len(honest), "the pool and the slashes are the honest clients'"
+    assert sum(bad) < 32 * UNITS * len(bad), "the malicious are below the threshold on average"

@@ -1,0 +1,45 @@
+"""Who did not do its part of a round: alone on time, so whatever the votes came to (alliance.md "A round")."""
+
+from protocol.formulas import alliance as formulas
+from protocol.rules.alliance.records import (
+    Alliance,
+    AlliancePhase,
+    AllianceRound,
+    VoterSheet,
+    get_sheets,
+    get_update,
+)
+from protocol.state import StateView
+
+
+def find_absent(state: StateView, alliance: Alliance, current: AllianceRound) -> frozenset[bytes]:
+    """Return the proposers and voters that missed a step, as the round ends in the alliance's current phase."""
+    sheets = get_sheets(state, alliance, current)
+    voters = {voter for voter, sheet in sheets.items() if has_missed(sheet, alliance.phase)}
+    proposers = {
+        one.address
+        for one in current.proposers
+        if get_update(state, alliance.id, alliance.round, one.address) is None
+        or (alliance.phase > AlliancePhase.TRAIN and was_withheld(sheets, current, one.address))
+    }
+    return frozenset(voters | proposers)
+
+
+def has_missed(sheet: VoterSheet, last: AlliancePhase) -> bool:
+    """Return whether a voter left out one of the steps up to a phase."""
+    steps = (
+        (AlliancePhase.HOLD, sheet.held),
+        (AlliancePhase.VOTE, sheet.commitment),
+        (AlliancePhase.REVEAL, sheet.ballot),
+        (AlliancePhase.CONFIRM, sheet.confirmation),
+    )
+    return any(done is None for phase, done in steps if phase <= last)
+
+
+def was_withheld(sheets: dict[bytes, VoterSheet], current: AllianceRound, proposer: bytes) -> bool:
+    """Return whether too many voters said that they lack a proposer's update.
+
+    Voters that said nothing do not count against it: if they held it, it would have been frozen.
+    """
+    lacking = [sheet for sheet in sheets.values() if sheet.held is not None and proposer not in sheet.held]
+    return not formulas.is_quorum(len(sheets) - len(lacking), of=len(current.voters))
