@@ -1,8 +1,7 @@
 """One record per kind of transaction, and the checks that need no state.
 
 A signed transaction is an account's: it carries a nonce, a fee and an expiry height. An anonymous one enters or opens a
-submission: its proof or commitment stands in for a signature, so that nothing on the log names the author before the
-claim (white paper IV.B "Validators are kept unaware of the model origins").
+submission: its proof or commitment stands in for a signature, so that the log names no author before the claim (IV.B).
 """
 
 from enum import IntEnum
