@@ -15,6 +15,8 @@ from protocol.fixed import MILLION
 from protocol.types import UNITS_PER_FML
 
 LEFT, TOP, WIDTH, HEIGHT, GAP_X, GAP_Y, BOTTOM = 120, 64, 200, 96, 34, 34, 20
+# What the line that explains the colours needs.
+KEY_WIDTH = 960
 COLOURS: dict[Defence, str] = {"none": "#8a8f98", "aggregate": "#c06c2b", "per_proposal": "#2b6ca3"}
 CLEAN_COLOUR = "#7aa37a"
 
@@ -44,7 +46,7 @@ def draw_study(outcomes: Sequence[Outcome], title: str) -> str:
     percents = sorted({one.setting.malicious_percent for one in shown} - {CLEAN})
     attacked = [one.setting for one in shown if one.setting.malicious_percent != CLEAN]
     kinds = list(dict.fromkeys((setting.dataset, setting.attack) for setting in attacked))
-    width = LEFT + len(percents) * (WIDTH + GAP_X)
+    width = max(KEY_WIDTH, LEFT + len(percents) * (WIDTH + GAP_X))
     height = TOP + 2 * len(kinds) * (HEIGHT + GAP_Y) + BOTTOM
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
