@@ -17,8 +17,9 @@ FRAME_LENGTH_BYTES = 4
 MAX_FRAME_BYTES = 8 * 1024 * 1024
 MAX_SUBMISSIONS = 2048
 MAX_PARTS = 64
-MAX_UPDATES = 256
-MAX_CANDIDATES = 1024
+MAX_UPDATES = 1024
+# All updates of a round, what comes of them without each one, and a few models beside.
+MAX_CANDIDATES = 2 * MAX_UPDATES + 16
 MAX_REASON_CHARACTERS = 500
 
 FilePath = Annotated[str, Meta(min_length=1, max_length=1024)]
@@ -248,7 +249,7 @@ class Update(Record):
     """One proposer's update: a fixed-point file, and its weight by L1."""
 
     path: FilePath
-    weight: Annotated[int, Meta(ge=1, le=2**32 - 1)]
+    weight: Annotated[int, Meta(ge=1, le=2**63 - 1)]
 
 
 class AggregateUpdates(Record, tag=9):

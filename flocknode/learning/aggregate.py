@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flocknode.jobs import AggregationRule
-from flocknode.learning.errors import LearningError
 from flocknode.learning.fixed_point import ONE, Sums, Vector
 
 # Models int32 [n, d].
@@ -27,24 +26,33 @@ Models = NDArray[np.int32]
 MAX_TOTAL_WEIGHT = 2**32 - 1
 LIMB_BITS = 16
 
-# Smoothed Weiszfeld: steps, nu (0.1, as in ByzFL) in units of the vectors, and the bits of a model's weight.
+# Smoothed Weiszfeld: steps, and nu (0.1, as in ByzFL) in units of the vectors.
 WEISZFELD_STEPS = 8
 NU = round(ONE / 10)
-WEIGHT_BITS = 23
 
 
 def fedavg(models: Models, weights: Sequence[int]) -> Vector:
     """L1 (VI.D): sum of beta_p theta_p with beta_p = weight / sum of the weights.
 
-    Raises `LearningError` when the weights add up to 2^32 or more.
+    Weights that add up to 2^32 or more, which only lies about sizes can, are halved until they do not.
     """
-    total = sum(weights)
-    if not 0 < total <= MAX_TOTAL_WEIGHT:
-        raise LearningError(f"weights add up to {total}, at most {MAX_TOTAL_WEIGHT}")
+    fitting = fit_weights(weights)
     sums = np.zeros(models.shape[1], dtype=np.int64)
-    for model, weight in zip(models, weights, strict=True):
+    for model, weight in zip(models, fitting, strict=True):
         sums += model.astype(np.int64) * weight
-    return divide(sums, total)
+    return divide(sums, sum(fitting))
+
+
+def fit_weights(weights: Sequence[int]) -> list[int]:
+    """Return weights of at least 1 as they are, or divided by the least power of 2 that brings their sum below 2^32.
+
+    Rounded down, but not below 1.
+    """
+    assert all(weight >= 1 for weight in weights), "a model without weight"
+    fitting = list(weights)
+    while sum(fitting) > MAX_TOTAL_WEIGHT:
+        fitting = [max(1, weight // 2) for weight in fitting]
+    return fitting
 
 
 def median(models: Models) -> Vector:
@@ -85,15 +93,16 @@ def geometric_median(models: Models) -> Vector:
 def weiszfeld(models: Models, start: Vector, steps: int) -> Vector:
     """Return where so many steps lead from a point: each goes to the mean, weighted by 1 / max(nu, distance).
 
-    Distances are integer roots, rounded down, nu is 6554 (0.1). Weights are scaled so that the nearest model has 2^23,
-    and every point is rounded half to even.
+    Distances are integer roots, rounded down; nu is 6554 (0.1). The nearest model's weight is 2^b, with the largest b
+    for which n of them stay below 2^32; the others' are rounded half to even, and so is every point.
     """
-    point = start
+    point, bits = start, 32 - len(models).bit_length()
     for _ in range(steps):
         distances = [max(NU, math.isqrt(squared_distance(model, point))) for model in models]
-        nearest = min(distances) << WEIGHT_BITS
+        nearest = min(distances) << bits
         weights = [_divide_integer(nearest, distance) for distance in distances]
-        point = fedavg(models, weights)
+        near = [index for index, weight in enumerate(weights) if weight]
+        point = fedavg(models[near], [weights[index] for index in near])
     return point
 
 

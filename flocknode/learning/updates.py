@@ -64,7 +64,7 @@ def train_update(job: TrainUpdate, report: ProgressReport) -> Trained | Paused:
 def aggregate_updates(job: AggregateUpdates, report: ProgressReport) -> Aggregated:
     """Write what the job's rule makes of the updates, and name those that are no models; all others count.
 
-    Raises `LearningError` when none is left, or when the weights are too large to be exact.
+    Raises `LearningError` when none is left.
     """
     shapes = get_module_shapes(build_model(job.model))
     vectors, weights, refused = [], [], []

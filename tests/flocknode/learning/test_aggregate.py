@@ -20,6 +20,7 @@ from flocknode.learning.aggregate import (
     WEISZFELD_STEPS,
     divide,
     fedavg,
+    fit_weights,
     geometric_median,
     krum,
     median,
@@ -29,7 +30,6 @@ from flocknode.learning.aggregate import (
     trimmed_mean,
     weiszfeld,
 )
-from flocknode.learning.errors import LearningError
 from flocknode.learning.fixed_point import MAX_MAGNITUDE, ONE
 
 VECTORS: dict[str, Any] = json.loads((Path(__file__).parents[2] / "vectors/aggregation.json").read_text())
@@ -91,13 +91,15 @@ def test_fedavg_is_the_exact_weighted_mean(rows: list[list[int]], data: st.DataO
     assert fedavg(np.array(rows, dtype=np.int32), weights).tolist() == expected
 
 
-def test_weights_that_could_overflow_are_refused() -> None:
-    """Weights that add up to 2^32 are refused; one less is exact at the ends of the range."""
+def test_weights_that_could_overflow_are_halved() -> None:
+    """Up to 2^32 - 1 in sum weights count as they are; beyond that in the same proportion, none below 1."""
     rows = np.array([[MAX], [MAX]], dtype=np.int32)
-    assert fedavg(rows, [2**31, 2**31 - 1]).tolist() == [MAX]
-    assert fedavg(-rows, [2**31, 2**31 - 1]).tolist() == [-MAX]
-    with pytest.raises(LearningError, match="weights add up"):
-        fedavg(rows, [2**31, 2**31])
+    for sign in (1, -1):
+        assert fedavg(sign * rows, [2**31, 2**31 - 1]).tolist() == [sign * MAX]
+        assert fedavg(sign * rows, [2**63 - 1, 2**63 - 1]).tolist() == [sign * MAX]
+    assert fit_weights([2**31, 2**31 - 1]) == [2**31, 2**31 - 1]
+    assert fit_weights([2**31, 2**31]) == [2**30, 2**30]
+    assert fit_weights([3 * 2**40, 2**40, 5]) == [3 * 2**29, 2**29, 1]
 
 
 @exactly
@@ -146,11 +148,11 @@ def test_krum_ranks_as_defined(rows: list[list[int]], faulty: int) -> None:
 def test_weiszfeld_is_exact(rows: list[list[int]]) -> None:
     """Against the same steps on fractions and Python's integers."""
     array = np.array(rows, dtype=np.int32)
-    point = median(array).tolist()
+    point, largest = median(array).tolist(), max(2**bits for bits in range(32) if len(rows) * 2**bits < 2**32)
     for _ in range(WEISZFELD_STEPS):
         roots = [math.isqrt(sum((a - b) ** 2 for a, b in zip(row, point, strict=True))) for row in rows]
         distances = [max(NU, root) for root in roots]
-        weights = [_half_even(Fraction(min(distances) * 2**23, distance)) for distance in distances]
+        weights = [_half_even(Fraction(min(distances) * largest, distance)) for distance in distances]
         point = [
             _half_even(Fraction(sum(w * q for w, q in zip(weights, column, strict=True)), sum(weights)))
             for column in zip(*rows, strict=True)
