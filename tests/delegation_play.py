@@ -70,12 +70,12 @@ class DelegationPlay(Play):
             task, operator = int.from_bytes(key[:8], "big"), key[8:]
             found = vaults.scan_delegations(self.ledger.state, task, operator)
             assert vault.shares == sum(delegation.shares for _, delegation in found)
-            assert vault.delegators == len(found)
+            assert vault.delegators == sum(delegation.size is not None for _, delegation in found)
             assert all(delegation.leaving <= delegation.shares for _, delegation in found)
             held = self.units(purses.vault_of(task, operator))
             assert sum(vaults.get_worth(self.ledger.state, task, operator, d.shares) for _, d in found) <= held
             assert vault.shares or not held
-            total += len(found)
+            total += vault.delegators
         assert get_places(self.ledger.state, self.task).delegations == total
 
 

@@ -75,17 +75,21 @@ def expect_vaults(state, task, held, places):
     """Assert that shares, delegators and units of every vault of a task agree."""
     delegations = 0
     operators = set()
+    listed = {key for key, _ in vaults.SIZES.scan(state, integer_bytes(task.id))}
     for operator, vault in vaults.VAULTS.scan(state, integer_bytes(task.id)):
         operators.add(operator)
         found = vaults.scan_delegations(state, task.id, operator)
         units = held.get(purses.vault_of(task.id, operator), 0)
         assert vault.shares == sum(delegation.shares for _, delegation in found), "shares of nobody"
-        assert vault.delegators == len(found)
+        sizes = {integer_bytes(one.size) + operator + who for who, one in found if one.size is not None}
+        assert vault.delegators == len(sizes)
+        assert all(one.size is not None or one.leaving == one.shares > 0 for _, one in found), "no place, but it stays"
+        assert {key for key in listed if key[8:40] == operator} == sizes, "another order of places than the sizes say"
         assert bool(vault.shares) == bool(units), f"{vault.shares} shares of {units} units"
         worth = [vaults.get_worth(state, task.id, operator, one.shares) for _, one in found if one.shares]
         assert sum(worth) <= units, "the shares are worth more than the vault holds"
         assert all(delegation.leaving <= delegation.shares for _, delegation in found)
-        delegations += len(found)
+        delegations += len(sizes)
     assert places == delegations, f"{places} delegations are counted, {delegations} are there"
     kept = {purse[9:41] for purse in held if purse[:1] in b"vw"}
     assert kept <= operators, "delegated units without a vault"

@@ -13,7 +13,8 @@ WHOLE_MILLIONTHS = 1_000_000
 def delegate(task: str, operator: str, amount: str, /, *, no_wait: NoWait = False, options: Common) -> Exit:
     """Put stake behind a trainer or validator, from its next epoch on.
 
-    It earns with the operator and is slashed with it. What waits for an epoch to begin can neither win nor lose.
+    It earns with the operator and is slashed with it. What waits for an epoch to begin can neither win nor lose. Once
+    all places behind an operator are taken, a larger delegation takes that of the smallest, which leaves.
 
     Parameters
     ----------

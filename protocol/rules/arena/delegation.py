@@ -8,7 +8,6 @@ from protocol.rules import purses
 from protocol.rules.arena import vaults
 from protocol.rules.arena.records import Member, Phase, Task, get_member, get_places, get_task
 from protocol.rules.context import Context
-from protocol.rules.jobs import Mark
 from protocol.state import Overlay, StateView
 from protocol.transactions import Delegate, SetRewardShare, Undelegate
 
@@ -31,9 +30,8 @@ def delegate(state: Overlay, context: Context, sender: bytes, payload: Delegate)
             have=payload.units,
             need=context.params.min_delegation_units,
         )
-    if vaults.get_delegation(state, task.id, payload.operator, sender) is None:
-        check_room(state, context, task, vault)
-        vaults.add_delegation(state, task.id, payload.operator, sender, vault)
+    vaults.put_vault(state, task.id, payload.operator, vault)
+    take_place(state, context, task, payload.operator, sender, payload.units)
     waiting = purses.waiting_of(task.id, payload.operator, sender)
     purses.move(state, purses.balance_of(sender), waiting, payload.units)
 
@@ -48,12 +46,56 @@ def require_operator(state: StateView, task: int, operator: bytes) -> tuple[Task
     return found, member
 
 
-def check_room(state: StateView, context: Context, task: Task, vault: vaults.Vault) -> None:
-    """Return if operator and task have room for one more delegator; raises `NotEligible`."""
-    if vault.delegators >= context.params.max_delegators:
-        raise NotEligible(f"the operator has {vault.delegators} delegators, no more fit", have=vault.delegators)
-    if get_places(state, task.id).delegations >= context.params.max_task_delegations:
-        raise NotEligible("the task has as many delegations as fit", have=context.params.max_task_delegations)
+def take_place(state: Overlay, context: Context, task: Task, operator: bytes, delegator: bytes, units: int) -> None:
+    """Give units more a place among the delegations, that of the account's others if they stay; see `make_room`."""
+    delegation = vaults.get_delegation(state, task.id, operator, delegator)
+    if delegation is not None and delegation.size is not None:
+        vaults.resize(state, task.id, operator, delegator, delegation, delegation.size + units)
+        return
+    make_room(state, context, task, operator, units)
+    if delegation is None:
+        vaults.add_delegation(state, task.id, operator, delegator, units)
+    else:
+        vaults.resize(state, task.id, operator, delegator, delegation, units)
+
+
+def make_room(state: Overlay, context: Context, task: Task, operator: bytes, units: int) -> None:
+    """Return with room for one more delegation, to the operator and in the task; raises `NotEligible`.
+
+    Where all places are taken, the smallest delegation gives way to a larger one: or they could be held for next to
+    nothing against everybody else. Of equal ones the operator's, then the delegator's account decides.
+    """
+    params = context.params
+    if vaults.require_vault(state, task.id, operator).delegators >= params.max_delegators:
+        found = vaults.scan_delegations(state, task.id, operator)
+        size, delegator = min((one.size, address) for address, one in found if one.size is not None)
+        check_larger(units, size=size, places=params.max_delegators)
+        give_way(state, task.id, operator, delegator)
+    if get_places(state, task.id).delegations >= params.max_task_delegations:
+        key, _ = next(vaults.SIZES.scan(state, integer_bytes(task.id)))
+        check_larger(units, size=int.from_bytes(key[:8], "big"), places=params.max_task_delegations)
+        give_way(state, task.id, key[8 : -purses.ADDRESS_BYTES], key[-purses.ADDRESS_BYTES :])
+
+
+def check_larger(units: int, *, size: int, places: int) -> None:
+    """Return if units are more than what holds the cheapest of so many places; raises `NotEligible`."""
+    if units <= size:
+        raise NotEligible(
+            f"all {places} places are taken, the cheapest by {size} units: only more than that takes it",
+            have=units,
+            need=size + 1,
+        )
+
+
+def give_way(state: Overlay, task: int, operator: bytes, delegator: bytes) -> None:
+    """Let a delegation leave as if it was asked back: what waits at once, shares when the epoch has settled."""
+    purses.move_all(state, purses.waiting_of(task, operator, delegator), purses.balance_of(delegator))
+    delegation = vaults.require_delegation(state, task, operator, delegator)
+    if delegation.shares:
+        leaving = replace(delegation, leaving=delegation.shares)
+        vaults.leave_later(state, task, operator, delegator, leaving, None)
+    else:
+        vaults.remove_delegation(state, task, operator, delegator)
 
 
 def undelegate(state: Overlay, context: Context, sender: bytes, payload: Undelegate) -> None:
@@ -71,8 +113,9 @@ def undelegate(state: Overlay, context: Context, sender: bytes, payload: Undeleg
             need=context.params.min_delegation_units,
         )
     leaving = replace(delegation, leaving=delegation.leaving + payload.shares)
-    vaults.put_delegation(state, task.id, payload.operator, sender, leaving)
-    vaults.LEAVING.put(state, Mark(), integer_bytes(task.id), payload.operator, sender)
+    waiting = purses.get_units(state, purses.waiting_of(task.id, payload.operator, sender))
+    size = rest + waiting if payload.shares < held or waiting else None
+    vaults.leave_later(state, task.id, payload.operator, sender, leaving, size)
 
 
 def set_reward_share(state: Overlay, context: Context, sender: bytes, payload: SetRewardShare) -> None:

@@ -23,7 +23,7 @@ from protocol.rules.context import Context
 from protocol.rules.jobs import Mark
 from protocol.state import Overlay, StateView, Table
 from protocol.transactions import Role
-from protocol.types import MAX_INTEGER, Count, Ratio, Record, TimeMs, WideAmount
+from protocol.types import MAX_INTEGER, Amount, Count, Ratio, Record, TimeMs, WideAmount
 
 
 class Vault(Record):
@@ -44,10 +44,15 @@ class Vault(Record):
 
 
 class Delegation(Record):
-    """One delegator's shares of a vault, those of them that leave at the settlement, and its points up to an index."""
+    """One delegator's shares of a vault, those of them that leave at the settlement, and its points up to an index.
+
+    `size` are the units by which it holds its place among the delegations: what it brought, or what that was worth when
+    some of it was asked back. None once all of it leaves: then it has no place any more.
+    """
 
     shares: Count
     leaving: Count
+    size: Amount | None
     index: WideAmount
     points: WideAmount
 
@@ -63,6 +68,8 @@ VAULTS = Table(b"v", Vault)
 DELEGATIONS = Table(b"D", Delegation)
 DELEGATORS = Table(b"d", Delegator)
 LEAVING = Table(b"l", Mark)
+# The places of a task, the smallest first. Keys: task, size (8 bytes), operator, delegator.
+SIZES = Table(b"z", Mark)
 
 
 # --- what is there ---------------------------------------------------------------------------------------------------
@@ -101,6 +108,21 @@ def put_delegation(state: Overlay, task: int, operator: bytes, delegator: bytes,
     DELEGATIONS.put(state, delegation, integer_bytes(task), operator, delegator)
 
 
+def require_delegation(state: StateView, task: int, operator: bytes, delegator: bytes) -> Delegation:
+    """Return a delegation that must be there."""
+    delegation = get_delegation(state, task, operator, delegator)
+    assert delegation is not None, "units or shares of nobody"
+    return delegation
+
+
+def leave_later(
+    state: Overlay, task: int, operator: bytes, delegator: bytes, delegation: Delegation, size: int | None
+) -> None:
+    """Set a delegation some shares of which leave when the epoch has settled, and the size of what stays."""
+    resize(state, task, operator, delegator, delegation, size)
+    LEAVING.put(state, Mark(), integer_bytes(task), operator, delegator)
+
+
 def scan_delegations(state: StateView, task: int, operator: bytes) -> list[tuple[bytes, Delegation]]:
     """Return an operator's delegations, sorted by delegator."""
     return list(DELEGATIONS.scan(state, integer_bytes(task), operator))
@@ -119,8 +141,23 @@ def count_delegation(state: Overlay, task: int, delegator: bytes, change: int) -
         DELEGATORS.put(state, Delegator(operators), integer_bytes(task), delegator)
     else:
         DELEGATORS.delete(state, integer_bytes(task), delegator)
-    places = get_places(state, task)
+
+
+def resize(
+    state: Overlay, task: int, operator: bytes, delegator: bytes, delegation: Delegation, size: int | None
+) -> Delegation:
+    """Set by which size a delegation holds its place, or with None that it gives it up; returns the delegation."""
+    old, resized = delegation.size, replace(delegation, size=size)
+    if old is not None:
+        SIZES.delete(state, integer_bytes(task), integer_bytes(old), operator, delegator)
+    if size is not None:
+        SIZES.put(state, Mark(), integer_bytes(task), integer_bytes(size), operator, delegator)
+    change = (size is not None) - (old is not None)
+    vault, places = require_vault(state, task, operator), get_places(state, task)
+    put_vault(state, task, operator, replace(vault, delegators=vault.delegators + change))
     put_places(state, task, replace(places, delegations=places.delegations + change))
+    put_delegation(state, task, operator, delegator, resized)
+    return resized
 
 
 def get_worth(state: StateView, task: int, operator: bytes, shares: int) -> int:
@@ -133,17 +170,16 @@ def get_worth(state: StateView, task: int, operator: bytes, shares: int) -> int:
 # --- delegators come and go ------------------------------------------------------------------------------------------
 
 
-def add_delegation(state: Overlay, task: int, operator: bytes, delegator: bytes, vault: Vault) -> None:
-    """Give an account a place among an operator's delegators, without shares yet."""
-    put_vault(state, task, operator, replace(vault, delegators=vault.delegators + 1))
-    put_delegation(state, task, operator, delegator, Delegation(0, 0, vault.index, wide_bytes(0)))
+def add_delegation(state: Overlay, task: int, operator: bytes, delegator: bytes, size: int) -> None:
+    """Give an account a place among an operator's delegators, without shares yet; the operator has a vault."""
+    vault = require_vault(state, task, operator)
+    resize(state, task, operator, delegator, Delegation(0, 0, None, vault.index, wide_bytes(0)), size)
     count_delegation(state, task, delegator, 1)
 
 
 def remove_delegation(state: Overlay, task: int, operator: bytes, delegator: bytes) -> None:
     """End a delegation that holds no shares any more, and free its place."""
-    vault = require_vault(state, task, operator)
-    put_vault(state, task, operator, replace(vault, delegators=vault.delegators - 1))
+    resize(state, task, operator, delegator, require_delegation(state, task, operator, delegator), None)
     DELEGATIONS.delete(state, integer_bytes(task), operator, delegator)
     LEAVING.delete(state, integer_bytes(task), operator, delegator)
     count_delegation(state, task, delegator, -1)
@@ -167,8 +203,7 @@ def with_due_share(context: Context, vault: Vault) -> Vault:
 
 def admit(state: Overlay, task: int, operator: bytes, delegator: bytes) -> None:
     """Turn waiting units into as many shares as they pay for; what is left goes back to the balance."""
-    vault, delegation = require_vault(state, task, operator), get_delegation(state, task, operator, delegator)
-    assert delegation is not None, "units wait for nobody"
+    vault, delegation = require_vault(state, task, operator), require_delegation(state, task, operator, delegator)
     waiting, purse = purses.waiting_of(task, operator, delegator), purses.vault_of(task, operator)
     units, held = purses.get_units(state, waiting), purses.get_units(state, purse)
     bought = arithmetic.shares_for_units(units, vault_units=held, vault_shares=vault.shares)
@@ -207,12 +242,12 @@ def release_leaving(state: Overlay, context: Context, task: Task) -> None:
 
 def redeem(state: Overlay, context: Context, task: Task, operator: bytes, delegator: bytes) -> None:
     """Turn the leaving shares of a delegation into units that unbond."""
-    vault, delegation = require_vault(state, task.id, operator), get_delegation(state, task.id, operator, delegator)
-    assert delegation is not None, "shares of nobody leave"
+    vault = require_vault(state, task.id, operator)
+    delegation = require_delegation(state, task.id, operator, delegator)
     leaving, purse = delegation.leaving, purses.vault_of(task.id, operator)
     unbond(state, context, task, operator, purse, delegator, get_worth(state, task.id, operator, leaving))
     kept = arithmetic.kept_points(count_points(delegation, vault), shares=delegation.shares, leaving=leaving)
-    left = Delegation(delegation.shares - leaving, 0, vault.index, wide_bytes(kept))
+    left = Delegation(delegation.shares - leaving, 0, delegation.size, vault.index, wide_bytes(kept))
     put_delegation(state, task.id, operator, delegator, left)
     put_vault(state, task.id, operator, replace(vault, shares=vault.shares - leaving))
     LEAVING.delete(state, integer_bytes(task.id), operator, delegator)
@@ -272,10 +307,12 @@ def write_off(state: Overlay, task: int, operator: bytes) -> None:
     if vault is None or not vault.shares or purses.get_units(state, purses.vault_of(task, operator)):
         return
     put_vault(state, task, operator, replace(vault, shares=0))
-    for delegator, _ in scan_delegations(state, task, operator):
+    for delegator, delegation in scan_delegations(state, task, operator):
         LEAVING.delete(state, integer_bytes(task), operator, delegator)
-        if purses.get_units(state, purses.waiting_of(task, operator, delegator)):
-            put_delegation(state, task, operator, delegator, Delegation(0, 0, vault.index, wide_bytes(0)))
+        waiting = purses.get_units(state, purses.waiting_of(task, operator, delegator))
+        if waiting:
+            emptied = Delegation(0, 0, delegation.size, vault.index, wide_bytes(0))
+            resize(state, task, operator, delegator, emptied, waiting)
         else:
             remove_delegation(state, task, operator, delegator)
 

@@ -8,10 +8,12 @@ from protocol.params import DEVNET
 from protocol.rules import purses
 from protocol.rules.arena import judging, seats, settlement, vaults
 from protocol.rules.arena.delegation import delegate
+from protocol.rules.arena.records import get_places
 from protocol.transactions import Delegate, Role, SetRewardShare, Undelegate, check_payload
 from protocol.types import MILLION
 from tests.delegation_play import SHARE, DelegationPlay, begin
 from tests.ledger_driver import FML, Person
+from tests.ledger_invariants import expect_sound
 
 
 @pytest.fixture
@@ -168,15 +170,58 @@ def test_only_operators_take_delegations(play):
     assert play.send(play.validators[0], SetRewardShare(play.task, 1)).error == WrongPhase.number
 
 
-def test_delegators_are_bounded():
-    """Of one operator, and of one task; more of one's own is no new place."""
-    play = DelegationPlay(params=replace(DEVNET, max_delegators=1, max_task_delegations=2))
+def crowded(**bounds) -> DelegationPlay:
+    """Return a play in which two delegators have 1 and 2 FML behind one validator, a third nothing yet."""
+    play = DelegationPlay(params=replace(DEVNET, **bounds))
+    small, large, _ = play.delegators
+    return begin(play, (small, play.validators[0], FML), (large, play.validators[0], 2 * FML))
+
+
+@pytest.mark.parametrize("bounds", [{"max_delegators": 2}, {"max_task_delegations": 2}])
+def test_a_larger_delegation_takes_the_place_of_the_smallest(bounds):
+    """Who gives way keeps its shares, and what they earn, until the epoch has settled; then they unbond."""
+    play = crowded(**bounds)
+    operator, (small, large, new) = play.validators[0], play.delegators
+    refused = play.send(new, Delegate(play.task, operator.address, FML))
+    assert (refused.error, f"the cheapest by {FML} units" in refused.message) == (NotEligible.number, True)
+    # More of one's own takes no place.
+    play.delegate(large, operator, FML)
+    play.delegate(new, operator, FML + 1)
+    assert play.shares(operator, small) == FML
+    assert play.send(small, Delegate(play.task, operator.address, FML)).error == NotEligible.number
+    assert play.send(small, Undelegate(play.task, operator.address, 1)).error == OutOfBounds.number
+    expect_sound(play.ledger.state)
+    play.run_epoch()
+    assert play.unbonding(small) > FML
+    assert [play.shares(operator, person) > 0 for person in play.delegators] == [False, True, True]
+    assert get_places(play.ledger.state, play.task).delegations == 2
+    play.expect_counted()
+
+
+def test_what_only_waits_gives_way_at_once():
+    """It comes back to the balance, and nothing of the delegation is left."""
+    play = crowded(max_delegators=3)
+    operator, (small, _, new) = play.validators[0], play.delegators
+    balance = play.balance(new)
+    play.delegate(small, operator, FML)
+    play.delegate(new, operator, FML)
+    play.delegate(play.stranger, operator, FML + 1)
+    assert balance - play.balance(new) <= DEVNET.fee_floor_units
+    assert vaults.get_delegation(play.ledger.state, play.task, operator.address, new.address) is None
+    play.expect_counted()
+
+
+def test_the_smallest_of_the_whole_task_gives_way():
+    """Behind whichever operator it stands; among equal ones the operator's account decides."""
+    play = DelegationPlay(params=replace(DEVNET, max_task_delegations=2))
     first, second, third = play.delegators
     begin(play, (first, play.validators[0], FML), (second, play.validators[1], FML))
-    assert play.send(third, Delegate(play.task, play.validators[0].address, FML)).error == NotEligible.number
-    assert play.send(third, Delegate(play.task, play.validators[2].address, FML)).error == NotEligible.number
-    play.delegate(first, play.validators[0], FML)
-    play.undelegate(second, play.validators[1], FML)
+    play.delegate(third, play.validators[2], FML + 1)
+    found = {first: play.validators[0], second: play.validators[1]}
+    loser, other = sorted(found, key=lambda person: found[person].address)
+    play.run_epoch()
+    assert (play.shares(found[loser], loser), play.shares(found[other], other) > 0) == (0, True)
+    assert play.shares(play.validators[2], third) == FML + 1
     play.expect_counted()
 
 
@@ -247,7 +292,7 @@ def test_a_dear_share_takes_nothing_from_who_comes_later(play):
     found = vaults.get_delegation(state, play.task, address, first.address)
     vaults.put_vault(state, play.task, address, replace(vault, shares=1))
     vaults.put_delegation(state, play.task, address, first.address, replace(found, shares=1))
-    vaults.add_delegation(state, play.task, address, victim.address, vaults.require_vault(state, play.task, address))
+    vaults.add_delegation(state, play.task, address, victim.address, 199 * FML)
     balance = purses.get_units(state, purses.balance_of(victim.address))
     waiting = purses.waiting_of(play.task, address, victim.address)
     purses.move(state, purses.balance_of(victim.address), waiting, 199 * FML)
