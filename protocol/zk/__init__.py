@@ -1,16 +1,21 @@
 """zkFL (white paper VI.H): commitments to model updates, and proofs that an aggregate is their weighted sum.
 
-Read `transcript.py` (what a proof is, byte by byte), `statement.py` (what is proven), `rows.py` (how). Then, in the
+Read `transcript.py` (what a proof is, byte by byte), `statement.py` (what is proven) and `rows.py` (how). Then, in the
 order of a round:
 
-    COMMIT   opening.py   commit, knowledge.py   a client binds itself to its update and shows that it knows it
-    REVEAL   reveal.py    the aggregator opens what it received, and finds who lied
-    SUM      opening.py   add_openings
-    PROVE    proving.py   the aggregator; VERIFY  aggregation.py   every replica; LOG  `aggregate_digest`
-    CONSULT  consultation.py   the next cohort ties the model it received to the log
-    masking.py            the round in which the aggregator sees no single update
+    COMMIT    opening.blind, commit; proving.prove_knowledge     a client binds itself to its update, and knows it
+              knowledge.verify_committed_update                  every replica
+    REVEAL    opening.encode_opening, decode_reveal              client to aggregator
+              opening.find_false_openings                        who lied
+    SUM       opening.add_openings, aggregation.compute_product  the aggregator
+    PROVE     aggregation.make_statement, proving.prove_aggregation
+    VERIFY    aggregation.verify_aggregation                     every replica
+    LOG       aggregation.aggregate_digest
+    CONSULT   opening.decode_aggregate, consultation.consult     the next cohort
+    masking   a round in which the aggregator sees no single update
+    proof_file   a proof for people without a node
 
-Everything is a pure function; randomness is an argument. `group.py` alone knows the curve's library. numpy is imported
-by `integers.py`, `opening.py` and `masking.py`, and by what imports them: provers. What a replica verifies with needs
-none. All integers are big endian.
+Everything is a pure function; randomness is an argument. `group.py` alone knows the curve's library. Provers need numpy
+(`integers`, `opening`, `masking`, and what imports them); what replicas verify with does without. Multiplications let
+go of Python's lock; what takes more than 2 ms belongs into a thread or the worker.
 """

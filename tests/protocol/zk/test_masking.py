@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from protocol.errors import InvalidProof
 from protocol.zk.aggregation import aggregate_digest
 from protocol.zk.consultation import consult
-from protocol.zk.group import ORDER
+from protocol.zk.group import ORDER, multiply
 from protocol.zk.masking import (
     Masked,
     add_masked,
@@ -23,7 +23,8 @@ from protocol.zk.masking import (
     mask_public_key,
     open_masks,
 )
-from protocol.zk.opening import Opening, add_openings, aggregate_bytes
+from protocol.zk.opening import Aggregate, Opening, add_openings, aggregate_bytes
+from protocol.zk.parameters import get_generators
 from protocol.zk.statement import context_digest
 from tests.zk_round import PARAMETERS, VALUES, filled, play
 
@@ -164,11 +165,14 @@ def test_who_contradicts_his_commitment_is_found(liar: int) -> None:
     assert find_liars(vectors) == [liar]
 
 
-def test_a_vector_beyond_the_range_of_updates_is_a_contradiction() -> None:
-    """A value that no update has is refused by its size, or sums modulo 2^64 could go wrong with nobody to blame."""
-    opened = open_masks(MASKED[1], key=KEYS[1], seeds=SEEDS[1])
-    weight = ROUND.weights[1]
-    for value in (weight * 2**31 + 1, -weight * 2**31 - 1):
-        values = opened.values.copy()
-        values[0] = value
-        assert contradicts(PARAMETERS, ROUND.points[1], opened._replace(values=values), weight=weight, randomness=CHECK)
+@pytest.mark.parametrize("value", [2**31 + 1, -(2**31) - 1])
+def test_a_vector_beyond_the_range_of_updates_is_a_contradiction(value: int) -> None:
+    """Though it fits its commitment: or sums modulo 2^64 could go wrong with nobody to blame.
+
+    A client can commit to numbers that no update has, for it proves that it knows them, not that they are small.
+    """
+    table, weight = get_generators(PARAMETERS).points, 5
+    for number, is_beyond in ((value, True), (value - value // abs(value), False)):
+        commitment = [multiply(table, [number % ORDER, *[0] * 6, 9])]
+        opened = Aggregate(np.array([weight * number]), (weight * 9,))
+        assert contradicts(PARAMETERS, commitment, opened, weight=weight, randomness=CHECK) is is_beyond

@@ -160,6 +160,18 @@ def test_a_vector_is_proven_by_halves(length: int) -> None:
             verify_vector(Transcript("test"), bases, group.multiply(bases, changed), proof)
 
 
+def test_the_challenge_of_a_fold_comes_after_its_points() -> None:
+    """Who knew x before, could choose L so that any vector seems to be behind any target."""
+    bases, target = TABLE.points, group.hash_to_point(b"unknown")
+    (factor,) = Transcript("test").challenges("fold", 1)
+    folded = [group.scale(low, factor) + high for low, high in zip(bases[:4], bases[4:], strict=True)]
+    right, vector = group.hash_to_point(b"anything"), [1, 2, 3, 4]
+    left = group.multiply(folded, vector) - group.multiply([target, right], [factor, factor * factor % group.ORDER])
+    forged = group.encode_points((left, right)) + group.encode_scalars(vector)
+    with pytest.raises(InvalidProof, match="does not belong"):
+        verify_vector(Transcript("test"), bases, target, forged)
+
+
 def test_a_point_outside_the_subgroup_is_refused_in_a_proof() -> None:
     """As mask and as crossed point; both are read by the one strict decoder."""
     order_three = b"\x80" + bytes(47)
