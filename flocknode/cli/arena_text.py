@@ -126,6 +126,7 @@ def render_scores(found: ScoreList, names: Names) -> Table:
             ", ".join(
                 [
                     *(["ignored"] if one.is_ignored else []),
+                    *(["overruled, slashed"] if one.is_overruled else []),
                     *([f"copy of {short(one.duplicate_of)}"] if one.duplicate_of else []),
                 ]
             ),

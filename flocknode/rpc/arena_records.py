@@ -187,7 +187,8 @@ class SubmissionList(Result):
 class ScoreEntry(Result):
     """What one validator revealed about one submission; the score is the metric mapped to [0, 1].
 
-    `is_ignored` once the epoch is settled: an outlier (O1), or a word on its own submission (O2).
+    `is_ignored` once the epoch is settled: an outlier (O1), or a word on its own submission (O2). `is_overruled` if it
+    was slashed for calling invalid what validators with 2/3 of the drawn stake scored.
     """
 
     epoch: Count
@@ -197,6 +198,7 @@ class ScoreEntry(Result):
     score_millionths: Millionths | None
     duplicate_of: Hex32 | None
     is_ignored: bool
+    is_overruled: bool
 
 
 class ScoreList(Result):

@@ -115,6 +115,15 @@ def is_quorum(revealed: int, *, drawn: int) -> bool:
     return 3 * revealed >= 2 * drawn
 
 
+def is_overruled(scored: int, *, drawn: int) -> bool:
+    """Return whether validators with at least 2/3 of the drawn stake could score what others call invalid.
+
+    Evaluation is deterministic, so somebody is wrong; of the drawn stake, not of that which revealed, for else a few
+    could convict an honest validator while the others are away. Below that nobody is held to a verdict.
+    """
+    return 3 * scored >= 2 * drawn
+
+
 def is_available(held: int, *, revealed: int) -> bool:
     """Return whether validators with more than half of the stake that revealed scores could fetch a submission.
 

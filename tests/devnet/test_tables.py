@@ -15,6 +15,7 @@ def entry(epoch, validator, tag, score):
         score_millionths=score,
         duplicate_of=None,
         is_ignored=False,
+        is_overruled=False,
     )
 
 

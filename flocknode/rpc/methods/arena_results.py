@@ -51,10 +51,10 @@ def describe_submissions(node: Node, task: records.Task, epoch: int) -> Iterator
 def describe_scores(node: Node, task: records.Task, epoch: int) -> Iterator[ScoreEntry]:
     """Yield what validators revealed for an epoch, by validator and tag."""
     result = results.RESULTS.get(node.chain.view, integer_bytes(task.id), integer_bytes(epoch))
-    ignored = {} if result is None else {ranked.tag: ranked.ignored for ranked in result.ranking}
+    ranking = {} if result is None else {ranked.tag: ranked for ranked in result.ranking}
     for validator, sheet in scan_sheets(node.chain.view, task.id, epoch):
         for entry in sheet.entries or ():
-            is_scored = entry.verdict is Verdict.SCORED
+            is_scored, ranked = entry.verdict is Verdict.SCORED, ranking.get(entry.tag)
             yield ScoreEntry(
                 epoch=epoch,
                 validator=validator.hex(),
@@ -62,7 +62,8 @@ def describe_scores(node: Node, task: records.Task, epoch: int) -> Iterator[Scor
                 verdict=entry.verdict.name.lower(),  # type: ignore[arg-type]
                 score_millionths=entry.score if is_scored else None,
                 duplicate_of=None if entry.duplicate_of is None else entry.duplicate_of.hex(),
-                is_ignored=validator in ignored.get(entry.tag, ()),
+                is_ignored=ranked is not None and validator in ranked.ignored,
+                is_overruled=ranked is not None and validator in ranked.overruled,
             )
 
 

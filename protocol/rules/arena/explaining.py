@@ -121,8 +121,9 @@ def load_replay(state: StateView, params: Params, task: Task, epoch: int) -> Rep
         for validator, sheet in scan_sheets(state, task.id, epoch)
         if sheet.entries is not None
     }
+    jurors = {juror.address: stakes[juror.address] for juror in get_epoch(state, task.id, epoch).drawn}
     judgements = {
-        tag: judge(then, tag, submission, {v: entries[tag] for v, entries in sheets.items()}, stakes, params)
+        tag: judge(then, tag, submission, {v: entries[tag] for v, entries in sheets.items()}, jurors, params)
         for tag, submission in scan_opened(state, task.id, epoch)
     }
     return Replay(state, params, then, result, stakes, judgements)

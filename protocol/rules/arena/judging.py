@@ -28,7 +28,8 @@ class Judgement:
     """What the drawn validators together say of one opened submission.
 
     `score` is the consensus in millionths, None without one; `kept` are the scores by validator that made it, `ignored`
-    the validators whose scores did not count; `duplicate_of` names the submission that this one copies, if it does.
+    the validators whose scores did not count, `overruled` those who called invalid what a great majority scored;
+    `duplicate_of` names the submission that this one copies, if it does.
     `is_judged` tells whether any stake at all says what the model is worth, be it that it is worth nothing, and
     `beats_baseline` whether it is worth more than what needs no learning.
     """
@@ -39,6 +40,7 @@ class Judgement:
     score: Decimal | None
     kept: Mapping[bytes, int]
     ignored: tuple[bytes, ...]
+    overruled: tuple[bytes, ...]
     root: bytes | None
     duplicate_of: bytes | None
     is_judged: bool
@@ -103,6 +105,8 @@ def judge(
         aggregation=task.spec.settings.aggregation,
     )
     is_scored = verdict is Verdict.SCORED
+    condemning = sorted(v for v, entry in entries.items() if entry.verdict is Verdict.INVALID)
+    is_overruled = formulas.is_overruled(sum(stakes[v] for v in scored), drawn=sum(stakes.values()))
     final = score if is_scored else None
     return Judgement(
         tag=tag,
@@ -111,6 +115,7 @@ def judge(
         score=final,
         kept=kept if is_scored else {},
         ignored=tuple(sorted(scored.keys() - kept.keys())) if is_scored else (),
+        overruled=tuple(condemning) if scored and is_overruled else (),
         root=formulas.majority_choice(
             {v: entry.root for v, entry in entries.items() if entry.root is not None}, stakes=stakes
         ),

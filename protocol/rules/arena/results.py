@@ -8,7 +8,8 @@ from protocol.types import Address, Amount, Bytes32, Count, Height, Name, Record
 class Ranked(Record):
     """One submission's outcome. `rank` 0 is unranked; `share` in millionths of the trainers' pot; payouts in units.
 
-    `ignored` are the validators whose score did not count: outliers (O1), or the author's own (O2).
+    `ignored` are the validators whose score did not count: outliers (O1), or the author's own (O2). `overruled` called
+    invalid what validators with 2/3 of the drawn stake scored, and were slashed for it.
     """
 
     tag: Bytes32
@@ -18,6 +19,7 @@ class Ranked(Record):
     rank: Count
     share: Count
     ignored: tuple[Address, ...]
+    overruled: tuple[Address, ...]
     duplicate_of: Bytes32 | None
     reward_a: Amount
     reward_b: Amount

@@ -59,7 +59,7 @@ def settle_epoch(state: Overlay, context: Context, task: Task) -> None:
         are_validators_paid=bool(earned),
     )
     sources.keep_rest(state, task.id, held)
-    slashed = slash_absent(state, context, task, epoch)
+    slashed = slash_idle(state, context, task, epoch, judgements)
     forfeit_deposits(state, context, task, epoch)
     result = EpochResult(
         dataset_b=task.is_last_epoch(),
@@ -267,6 +267,7 @@ def rank(
             rank=ranks.get(j.tag, 0),
             share=scaled(shares.get(j.submission.author or b"", Decimal(0)), scale=MILLION),
             ignored=j.ignored,
+            overruled=j.overruled,
             duplicate_of=j.duplicate_of,
             reward_a=paid_a.get(j.submission.author or b"", NOTHING).total(),
             reward_b=paid_b.get(j.submission.author or b"", NOTHING).total(),
@@ -308,18 +309,25 @@ def pay_validators(
     return earned
 
 
-def slash_absent(state: Overlay, context: Context, task: Task, epoch: Epoch) -> dict[bytes, int]:
-    """Slash every drawn validator without revealed scores, if it had a chance to score; returns units by account."""
-    slashed: dict[bytes, int] = {}
+def slash_idle(
+    state: Overlay, context: Context, task: Task, epoch: Epoch, judgements: list[Judgement]
+) -> dict[bytes, int]:
+    """Slash every drawn validator that was absent or overruled, once for the epoch; returns units by account.
+
+    Whoever calls a model invalid that it could run saved itself the work as much as one who never came.
+    """
+    overruled = {validator for judgement in judgements for validator in judgement.overruled}
+    idle = sorted({*find_absent(state, task, epoch), *overruled})
+    part = context.params.absence_slash_millionths
+    return {address: slash_stake(state, context, task, address, part, epoch=task.epoch) for address in idle}
+
+
+def find_absent(state: StateView, task: Task, epoch: Epoch) -> list[bytes]:
+    """Return the drawn validators that had a chance to score, and revealed nothing."""
     if not scan_opened(state, task.id, task.epoch):
-        return slashed
-    for juror in epoch.jurors_with_key():
-        sheet = get_sheet(state, task.id, task.epoch, juror.address)
-        if sheet is None or sheet.entries is None:
-            slashed[juror.address] = slash_stake(
-                state, context, task, juror.address, context.params.absence_slash_millionths, epoch=task.epoch
-            )
-    return slashed
+        return []
+    sheets = {juror.address: get_sheet(state, task.id, task.epoch, juror.address) for juror in epoch.jurors_with_key()}
+    return [address for address, sheet in sheets.items() if sheet is None or sheet.entries is None]
 
 
 # --- slashes and leftovers -------------------------------------------------------------------------------------------

@@ -56,8 +56,8 @@ BROKEN = {
     "lookup": (attacks.lookup, 1, formulas, "reward_a_and_b", lambda pot, **_: (pot, 0)),
     "never-opens": (faults.never_opens, 1, settlement, "forfeit_deposits", lambda *_: None),
     "never-claims": (faults.never_claims, 1, settlement, "forfeit_deposits", lambda *_: None),
-    "never-commits": (faults.never_commits, 1, settlement, "slash_absent", lambda *_: {}),
-    "never-reveals": (faults.never_reveals, 1, settlement, "slash_absent", lambda *_: {}),
+    "never-commits": (faults.never_commits, 1, settlement, "slash_idle", lambda *_: {}),
+    "never-reveals": (faults.never_reveals, 1, settlement, "slash_idle", lambda *_: {}),
     "creator-withholds": (faults.creator_withholds, 1, settlement, "slash_creator", lambda *_: None),
     "outage": (faults.outage, 1, phases, "with_block", without_shift),
 }

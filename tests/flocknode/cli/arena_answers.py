@@ -189,10 +189,22 @@ class ArenaAnswers:
         """The scores."""
         common = {"epoch": 0, "validator": self.bob}
         scored = a.ScoreEntry(
-            tag=TAGS[0], verdict="scored", score_millionths=941_700, duplicate_of=None, is_ignored=True, **common
+            tag=TAGS[0],
+            verdict="scored",
+            score_millionths=941_700,
+            duplicate_of=None,
+            is_ignored=True,
+            is_overruled=False,
+            **common,
         )
         invalid = a.ScoreEntry(
-            tag=TAGS[1], verdict="invalid", score_millionths=None, duplicate_of=TAGS[0], is_ignored=False, **common
+            tag=TAGS[1],
+            verdict="invalid",
+            score_millionths=None,
+            duplicate_of=TAGS[0],
+            is_ignored=False,
+            is_overruled=True,
+            **common,
         )
         return a.ScoreList(task=TASK, scores=(scored, invalid))
 

@@ -74,7 +74,7 @@ async def test_json_is_the_record(flocknode, node):
             "bob     validator         50         25  0.100000, next 0.200000, later 0.000000  attested, drawn",
         ),
         ("arena submissions digits", "1  e2e2e2e2…  unclaimed  f0f0f0f0…   2000  yes     yes"),
-        ("arena scores digits", "1  bob        e2e2e2e2…   invalid  copy of e1e1e1e1…"),
+        ("arena scores digits", "1  bob        e2e2e2e2…   invalid  overruled, slashed, copy of e1e1e1e1…"),
         ("arena leaderboard digits", "1  e1e1e1e1…  bob        75  0.941700  0.540541  123.456789"),
         ("account show bob", "7  digits  bob       2000000000        2.5               0          0.5"),
         ("arena training", "7  digits      2  running     40  160          20  e1e1e1e1…     2.302585  0.941700"),

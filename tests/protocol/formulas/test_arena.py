@@ -376,3 +376,11 @@ def test_draws_are_in_proportion_to_the_weights() -> None:
         chance = weight / 10
         deviation = (seeds * chance * (1 - chance)) ** 0.5
         assert abs(firsts[key] - seeds * chance) < 4 * deviation
+
+
+def test_two_thirds_of_the_drawn_stake_overrule():
+    """Exactly that much is enough, a unit less is not, however large the stakes are."""
+    for drawn in (3, 3 * 10**18, 2**63):
+        least = -(-2 * drawn // 3)
+        assert arena.is_overruled(least, drawn=drawn)
+        assert not arena.is_overruled(least - 1, drawn=drawn)

@@ -3,6 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
+from protocol.formulas import fees
 from protocol.params import DEVNET, Aggregation
 from protocol.rules.arena.results import Ranked
 from protocol.transactions import ScoreEntry, Verdict
@@ -56,6 +57,44 @@ def test_a_minority_cannot_make_a_submission_invalid(play):
     outcome = settle(play, {play.validators[0]: bad, play.validators[1]: entries, play.validators[2]: entries})
     assert [outcome[person].rank for person in play.trainers] == [1, 2, 3]
     assert outcome[play.trainers[0]].verdict is Verdict.SCORED
+
+
+ABSENCE = DEVNET.absence_slash_millionths
+
+
+@pytest.mark.parametrize(("scoring", "drawn", "is_slashed"), [(2, 3, True), (1, 3, False), (2, 4, False)])
+def test_who_calls_invalid_what_two_thirds_could_score_is_slashed_like_the_absent(scoring, drawn, is_slashed):
+    """Some of equal stakes score, one calls two models invalid, and a fourth is absent: 2/3 of what was drawn counts.
+
+    It is slashed once for the epoch, and still earns for what it did score.
+    """
+    play = Play(validators=drawn).begin().submit().open()
+    first, second, third = (play.tag(person) for person in play.trainers)
+    entries = play.entries()
+    bad = vary(vary(entries, first, **INVALID), second, **INVALID)
+    *others, wrong = play.validators[: scoring + 1]
+    abstains = vary(vary(entries, first, **UNFETCHABLE), second, **UNFETCHABLE)
+    sheets = {**dict.fromkeys(others, entries), wrong: bad}
+    if drawn == 3:
+        sheets |= dict.fromkeys(play.validators[scoring + 1 :], abstains)
+    settle(play, sheets)
+    payouts = {payout.address: payout for payout in play.result(0).validators}
+    taken = fees.slash_amount(100 * FML, slash_millionths=ABSENCE)
+    assert payouts[wrong.address].slashed == (taken if is_slashed else 0)
+    assert payouts[wrong.address].earned > 0
+    overruled = {entry.tag: entry.overruled for entry in play.result(0).ranking}
+    assert overruled == {first: (wrong.address,) * is_slashed, second: (wrong.address,) * is_slashed, third: ()}
+    absent = [person for person in play.validators if person not in sheets]
+    assert [payouts[person.address].slashed for person in absent] == [taken] * len(absent)
+    assert all(payouts[person.address].slashed == 0 for person in others)
+
+
+def test_whoever_says_invalid_with_the_majority_is_right(play):
+    """Nobody is slashed for the verdict that stands, nor who was alone with a score: it might have run there."""
+    tag, entries = play.tag(play.trainers[0]), play.entries()
+    bad = vary(entries, tag, **INVALID)
+    settle(play, {play.validators[0]: entries, play.validators[1]: bad, play.validators[2]: bad})
+    assert [payout.slashed for payout in play.result(0).validators] == [0, 0, 0]
 
 
 def test_an_even_split_has_no_verdict():

@@ -253,7 +253,8 @@ def test_after_the_task_its_stakes_are_taken_for_the_treasury():
     fork = copy.deepcopy(play)
     treasury = play.units(purses.TREASURY)
     assert play.send(play.stranger, play.proof()).error == 0
-    assert [play.unbonding(person) for person in play.validators] == [0, 0, 100 * FML]
+    # The honest one was overruled by 2/3 of the stake when the epoch settled: its proof came too late to prevent that.
+    assert [play.unbonding(person) for person in play.validators] == [0, 0, 95 * FML]
     assert play.units(purses.TREASURY) > treasury
     expect_sound(play.ledger.state)
     fork.ledger.block(after_ms=DEVNET.unbonding_ms)
