@@ -370,7 +370,7 @@ def test_money_from_nothing_stops_the_node(ledger, monkeypatch):
     def generous(state, context):
         purses._put(state, purses.TREASURY, 1)
 
-    monkeypatch.setattr(rules.phases, "end_block", generous)
+    monkeypatch.setattr(rules.task_phases, "end_block", generous)
     with pytest.raises(AssertionError, match="makes 1 units from nothing"):
         apply_block(ledger.before, ledger.make_block())
 

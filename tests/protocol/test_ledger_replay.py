@@ -9,6 +9,7 @@ from typing import get_args
 
 from msgspec.structs import replace
 
+from protocol.alliance_acts import CancelAlliance, FundAlliance, LeaveAlliance, TopUpStake, VerifyAlliance
 from protocol.blinding import dataset_key_hash
 from protocol.blobs import PIECE_BYTES, compute_blob_id
 from protocol.blocks import Block, block_id
@@ -16,6 +17,7 @@ from protocol.codec import decode, encode
 from protocol.crypto import merkle_leaf, merkle_levels, merkle_path
 from protocol.ledger import apply_block
 from protocol.params import DEVNET
+from protocol.rules.alliance.records import AlliancePhase
 from protocol.rules.arena.records import Phase
 from protocol.sealed_pieces import seal_piece
 from protocol.transactions import (
@@ -39,6 +41,7 @@ from protocol.transactions import (
     VerifyTask,
     open_transaction,
 )
+from tests.alliance_play import AlliancePlay, make_spec
 from tests.arena_play import STEP_MS, Play
 from tests.ledger_driver import FML, Ledger, Person, seed_of
 from tests.ledger_invariants import expect_sound
@@ -56,7 +59,9 @@ def play_two_epochs() -> Play:
 
 def play_everything() -> Play:
     """Return a play in which every kind of transaction was applied, with delegators, an emission and a complaint."""
-    play = Play(trainers=4, validators=5, epochs=3, is_governed=True, params=replace(DEVNET, validators_per_epoch=3))
+    people = [Person(f"participant {number}") for number in range(6)]
+    params = replace(DEVNET, validators_per_epoch=3)
+    play = Play(trainers=4, validators=5, epochs=3, is_governed=True, params=params, bystanders=people)
     ledger, text = play.ledger, b"This is no model."
     called_off = replace(play.record.spec, name="called off")
     play.send(play.creator, CreateTask(called_off, 100 * FML, 0))
@@ -90,8 +95,26 @@ def play_everything() -> Play:
     leaves = [merkle_leaf(piece) for piece in pieces]
     play.send(play.stranger, ProveBadPiece(3, DatasetName.A, 0, pieces[0], merkle_path(merkle_levels(leaves), 0)))
     play.send(play.stranger, Transfer(play.creator.address, 1))
+    play_alliances(play)
     ledger.block(after_ms=DEVNET.unbonding_ms)
     return play
+
+
+def play_alliances(play: Play) -> None:
+    """Call one alliance off; verify another, which starts from task 3, and let it lose, leave and fill up a stake."""
+    spec = make_spec(DEVNET.alliance.settings, base_task=3, fresh_model=None)
+    called_off = AlliancePlay(ledger=play.ledger, spec=spec, escrow=0)
+    called_off.send(called_off.creator, CancelAlliance(1))
+    alliance = AlliancePlay(ledger=play.ledger, spec=spec, participants=6, escrow=0)
+    alliance.send(alliance.governor, VerifyAlliance(2))
+    alliance.send(alliance.stranger, FundAlliance(2, 50 * FML))
+    alliance.begin()
+    gone, *others = alliance.proposers()
+    alliance.train(others).hold().commit().reveal().confirm()
+    alliance.send(gone, TopUpStake(2, FML))
+    alliance.send(alliance.participants[0], LeaveAlliance(2))
+    alliance.run_round({})
+    alliance.ledger.run_until(lambda: alliance.phase is AlliancePhase.FINISHED, after_ms=STEP_MS, limit=200)
 
 
 def digest_of_log(play: Play) -> str:

@@ -72,6 +72,8 @@ class Chaos:
 
     def __init__(self, data: st.DataObject) -> None:
         self.draw = data.draw
+        # About one of so many acts goes wrong.
+        self.care = self.draw(st.sampled_from([3, 12, 60]))
         people = [Person(f"participant {number}") for number in range(PEOPLE)]
         ledger = run_task(people, params=PARAMS)
         self.play = verified(ledger=ledger, participants=PEOPLE - 2)
@@ -82,6 +84,10 @@ class Chaos:
         self.people = [*people, self.play.creator, self.play.stranger]
         self.ledger = ledger
         self.ballots: dict[tuple[bytes, int, int], Ballot] = {}
+
+    def is_wrong(self) -> bool:
+        """Return whether an act goes wrong."""
+        return self.draw(st.integers(0, self.care)) == self.care
 
     @property
     def alliance(self) -> int:
@@ -137,13 +143,13 @@ class Chaos:
     def do_duties(self, person: Person) -> None:
         """Queue what a person should do now, now and then wrongly or not at all."""
         for duty in get_alliance_duties(self.ledger.state, person.address):
-            if self.draw(st.integers(0, 7)) == 0:
+            if self.is_wrong():
                 continue
             alliance, round = duty.alliance, duty.round
             play = self.play if alliance == 1 else self.own
             match duty:
                 case TrainUpdate():
-                    blob = BlobId(seed_of(person.name, round, alliance), self.draw(st.sampled_from([2_000, 0])))
+                    blob = BlobId(seed_of(person.name, round, alliance), 0 if self.is_wrong() else 2_000)
                     self.ledger.send(person, ProposeUpdate(alliance, round, blob))
                 case FetchUpdates():
                     self.ledger.send(person, HoldUpdates(alliance, round, self.choose_held(alliance, round)))
@@ -160,28 +166,27 @@ class Chaos:
         """Return the proposers whose updates a voter holds: most of those that there are."""
         proposers = [one.address for one in get_round(self.ledger.state, alliance, round).proposers]
         there = [one for one in proposers if get_update(self.ledger.state, alliance, round, one) is not None]
-        return tuple(one for one in there if self.draw(st.integers(0, 4)))
+        return tuple(one for one in there if not self.is_wrong())
 
     def choose_ballot(self, play: AlliancePlay) -> Ballot:
         """Return any scores, mostly as many as are asked for."""
-        best = self.draw(st.sampled_from([-(10**12), 800_000, 800_000]))
+        best = -(10**12) if self.is_wrong() else 800_000
         honest = play.ballot(best=best)
-        scores = tuple(self.draw(SCORES) if self.draw(st.booleans()) else score for score in honest.scores)
-        if self.draw(st.integers(0, 9)) == 0:
+        scores = tuple(self.draw(SCORES) if self.is_wrong() else score for score in honest.scores)
+        if self.is_wrong():
             scores = (*scores, 1)
         aggregate = honest.aggregate
-        if aggregate is not None and self.draw(st.integers(0, 3)) == 0:
+        if aggregate is not None and self.is_wrong():
             aggregate = BlobId(bytes(32), 1)
         return replace(honest, scores=scores, aggregate=aggregate)
 
     def choose_confirmation(self, play: AlliancePlay) -> ConfirmAggregate:
         """Return an aggregate, mostly the one that the others name, with any gains."""
         honest = play.confirmation()
-        model = honest.model if self.draw(st.integers(0, 3)) else BlobId(bytes(32), 1)
+        model = BlobId(bytes(32), 1) if self.is_wrong() else honest.model
         gains = tuple(self.draw(st.sampled_from([-(10**12), 0, 10_000, 10**12])) for _ in honest.gains)
-        return replace(
-            honest, model=model, score=self.draw(SCORES.filter(lambda score: score is not None)), gains=gains
-        )
+        score = self.draw(SCORES.filter(lambda score: score is not None)) if self.is_wrong() else honest.score
+        return replace(honest, model=model, score=score, gains=gains)
 
     def block(self) -> None:
         """Make a block, whoever's turn it is, and check what must always hold."""
