@@ -5,16 +5,16 @@ Sums of integers: what everybody holds, the pool and the burned units always add
 
 from collections.abc import Mapping
 
-from protocol.fixed import MILLION
 from protocol.formulas.alliance import reward_and_slash, round_reward, stake_threshold
+from protocol.formulas.fees import split_fee
+from protocol.params import DEVNET
 from protocol.types import UNITS_PER_FML
 
-STAKE_UNITS = 64 * UNITS_PER_FML
-# As in the paper's Fig. 6 and in Algorithm 2's example: 128 FML of reward for each participant.
+# What an alliance of the devnet's chain has by default.
+SETTINGS = DEVNET.alliance.settings
+STAKE_UNITS = DEVNET.alliance.min_joining_stake_units
+# As in the paper's Fig. 6: 128 FML of reward for each participant.
 POOL_UNITS_EACH = 128 * UNITS_PER_FML
-SLASH_MILLIONTHS = 125_000
-BURN_MILLIONTHS = 100_000
-THRESHOLD_MILLIONTHS = 500_000
 
 
 class Bank:
@@ -34,18 +34,20 @@ class Bank:
 
     def get_candidates(self) -> tuple[bytes, ...]:
         """Return who has enough at stake for a role; whoever once has too little is out for good."""
-        least = stake_threshold(STAKE_UNITS, threshold_millionths=THRESHOLD_MILLIONTHS)
+        least = stake_threshold(STAKE_UNITS, threshold_millionths=SETTINGS.threshold_millionths)
         return tuple(address for address in sorted(self.stakes) if self.stakes[address] >= least)
 
     def settle(self, merits: Mapping[bytes, int]) -> None:
         """Pay and slash everybody selected in a round by merit, in millionths; L6 and L5 on one snapshot."""
         reward = round_reward(self.pool, rounds_left=self._rounds_left)
         stakes = {address: self.stakes[address] for address in merits}
-        rewards, slashes = reward_and_slash(reward, stakes=stakes, merits=merits, slash_millionths=SLASH_MILLIONTHS)
+        rewards, slashes = reward_and_slash(
+            reward, stakes=stakes, merits=merits, slash_millionths=SETTINGS.slash_millionths
+        )
         for address in merits:
-            burned = slashes[address] * BURN_MILLIONTHS // MILLION
+            burned, kept = split_fee(slashes[address], burn_millionths=DEVNET.slash_burn_millionths)
             self.stakes[address] += rewards[address] - slashes[address]
-            self.pool += slashes[address] - burned - rewards[address]
+            self.pool += kept - rewards[address]
             self.burned += burned
         self._rounds_left -= 1
 

@@ -1,7 +1,8 @@
 """One course of an alliance with poisoners among its participants, round by round (white paper VI.B to VI.F).
 
 Malicious proposers poison their updates, malicious voters turn their votes and scores around; all know nothing of each
-other. Who is what in a round, votes, outcomes, weights, rewards and slashes are those of `protocol.formulas`.
+other. Who is what in a round, votes, outcomes, weights, rewards and slashes are those of `protocol.formulas`, under the
+settings that an alliance of the devnet's chain has by default.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +12,7 @@ from random import Random
 from typing import Literal, get_args
 
 from devnet.study.attacks import Attack, add_noise, flip_sign
-from devnet.study.bank import Bank
+from devnet.study.bank import SETTINGS, Bank
 from devnet.study.learners import METRIC, Data, DataName, Learner
 from flocknode.jobs import AggregationRule
 from protocol.crypto import hash_parts, integer_bytes
@@ -32,14 +33,6 @@ from protocol.formulas.arena import draw
 # "none": no votes, every aggregate is taken over and everybody is paid. The others are the alliance's attributions.
 Defence = Literal["none", "aggregate", "per_proposal"]
 DEFENCES: tuple[Defence, ...] = get_args(Defence)
-
-PROPOSER_SHARE_MILLIONTHS = 400_000
-VOTER_SHARE_MILLIONTHS = 550_000
-# eps of L2: few rows to vote on make scores that differ by chance alone.
-TOLERANCE_MILLIONTHS = 150_000
-FLOOR_MILLIONTHS = 10_000
-# The part of the updates that a robust rule withstands.
-FAULTY_MILLIONTHS = 400_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,8 +119,8 @@ class Course:
         candidates = self._bank.get_candidates()
         counts = count_roles(
             len(candidates),
-            proposer_share_millionths=PROPOSER_SHARE_MILLIONTHS,
-            voter_share_millionths=VOTER_SHARE_MILLIONTHS,
+            proposer_share_millionths=SETTINGS.proposer_share_millionths,
+            voter_share_millionths=SETTINGS.voter_share_millionths,
         )
         if counts.proposers == 0:
             return None
@@ -188,7 +181,7 @@ class Course:
     async def _aggregate(self, updates: Mapping[bytes, Path]) -> None:
         weights = aggregation_weights({address: self._clients[address].rows for address in updates})
         listed = [(updates[address], weights[address]) for address in sorted(updates)]
-        faulty = len(updates) * FAULTY_MILLIONTHS // MILLION
+        faulty = len(updates) * SETTINGS.faulty_millionths // MILLION
         await self._learner.aggregate(listed, rule=self._setting.rule, faulty=faulty, output=self._candidate)
 
     async def _judge(self, voters: Sequence[bytes], models: Sequence[Path]) -> dict[bytes, Ballot]:
@@ -201,8 +194,8 @@ class Course:
                     score,
                     best=best,
                     higher_is_better=METRIC.higher_is_better,
-                    tolerance_millionths=TOLERANCE_MILLIONTHS,
-                    floor_millionths=FLOOR_MILLIONTHS,
+                    tolerance_millionths=SETTINGS.tolerance_millionths,
+                    floor_millionths=SETTINGS.score_floor_millionths,
                 )
                 for score in scores
             ]

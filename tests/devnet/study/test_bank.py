@@ -1,6 +1,6 @@
 """Money in a study: everybody's merit is paid or slashed, and no unit is made or lost."""
 
-from devnet.study.bank import SLASH_MILLIONTHS, STAKE_UNITS, Bank
+from devnet.study.bank import SETTINGS, STAKE_UNITS, Bank
 from devnet.study.expectation import PERCENTS, expect
 from protocol.fixed import MILLION
 
@@ -11,7 +11,7 @@ def test_rewards_come_from_the_pool_and_slashes_go_back_less_what_burns() -> Non
     """Of 384 FML over 4 rounds 96 are paid in the first by merit; of the slashed 8 FML a tenth burns."""
     bank = Bank((ONE, TWO, THREE), rounds=4)
     bank.settle({ONE: MILLION, TWO: 0})
-    slash = STAKE_UNITS * SLASH_MILLIONTHS // MILLION
+    slash = STAKE_UNITS * SETTINGS.slash_millionths // MILLION
     assert bank.stakes == {ONE: STAKE_UNITS + 48 * 10**9, TWO: STAKE_UNITS - slash, THREE: STAKE_UNITS}
     assert bank.burned == slash // 10
     assert bank.pool == 384 * 10**9 - 48 * 10**9 + slash - slash // 10
