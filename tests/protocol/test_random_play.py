@@ -19,12 +19,12 @@ from protocol.params import DEVNET
 from protocol.rules.arena.explaining import Kind, explain_epoch
 from protocol.rules.arena.records import (
     CLOSED_PHASES,
-    MEMBERS,
     TASKS,
     get_epoch,
     get_submission,
     get_task,
     scan_active_tasks,
+    scan_earned,
 )
 from protocol.rules.arena.results import RESULTS
 from protocol.rules.duties import (
@@ -299,12 +299,11 @@ class Chaos:
         for key, task in TASKS.scan(state):
             paid = sum(
                 member.earned_a + member.earned_b + member.earned_validating + member.passed_on
-                for _, member in MEMBERS.scan(state, key)
+                for _, member in scan_earned(state, task.id)
             )
             traces = [trace for epoch, _ in RESULTS.scan(state, key) for trace in self.explain(task.id, epoch)]
             explained = sum(trace.units for trace in traces if trace.kind is not Kind.CREATING)
-            # Members that left took the account of their earnings with them.
-            assert explained >= paid
+            assert explained == paid
             assert all(trace.origins.total() == trace.units for trace in traces)
 
     def explain(self, task: int, epoch: bytes):

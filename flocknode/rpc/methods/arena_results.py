@@ -112,20 +112,20 @@ def describe_rank(ranked: results.Ranked, stakes: Mapping[bytes, int]) -> Ranked
 
 
 def describe_payouts(state: StateView, task: records.Task) -> tuple[Payout, ...]:
-    """Return what everybody got from a task so far; its creator first, if it got anything."""
+    """Return what everybody got from a task so far, also who left; its creator first, if it got anything."""
     created = sum(result.creator_reward for _, result in results.RESULTS.scan(state, integer_bytes(task.id)))
     nothing = {"a_units": 0, "b_units": 0, "validating_units": 0, "passed_on_units": 0}
     creator = (Payout(account=task.creator.hex(), creating_units=created, **nothing),) if created else ()
     members = (
         Payout(
             account=address.hex(),
-            a_units=member.earned_a,
-            b_units=member.earned_b,
-            validating_units=member.earned_validating,
+            a_units=earned.earned_a,
+            b_units=earned.earned_b,
+            validating_units=earned.earned_validating,
             creating_units=0,
-            passed_on_units=member.passed_on,
+            passed_on_units=earned.passed_on,
         )
-        for address, member in records.MEMBERS.scan(state, integer_bytes(task.id))
+        for address, earned in records.scan_earned(state, task.id)
     )
     return (*creator, *members)
 

@@ -73,6 +73,15 @@ class Member(Record):
     passed_on: Amount
 
 
+class Earned(Record):
+    """What an account was paid in a task before it left it; with a new role it goes on from there."""
+
+    earned_a: Amount
+    earned_b: Amount
+    earned_validating: Amount
+    passed_on: Amount
+
+
 class Places(Record):
     """How many members hold each role of a task, how many validators attested, and how many delegations there are.
 
@@ -159,6 +168,8 @@ TASKS = Table(b"T", Task)
 ACTIVE = Table(b"a", Mark)
 CREATED = Table(b"c", Mark)
 MEMBERS = Table(b"M", Member)
+# Of accounts that left a task after they were paid in it.
+LEFT = Table(b"L", Earned)
 PLACES = Table(b"m", Places)
 KEYS = Table(b"K", Mark)
 EPOCHS = Table(b"E", Epoch)
@@ -168,6 +179,8 @@ SHEETS = Table(b"C", ScoreSheet)
 RELEASES = Table(b"b", Mark)
 # Submissions that were proven to be no models.
 PROVEN = Table(b"x", Mark)
+
+NOTHING_EARNED = Earned(0, 0, 0, 0)
 
 CLOSED_PHASES = (Phase.FINISHED, Phase.EXPIRED, Phase.CANCELLED)
 
@@ -205,6 +218,12 @@ def get_member(state: StateView, task: int, address: bytes) -> Member | None:
     return MEMBERS.get(state, integer_bytes(task), address)
 
 
+def scan_earned(state: StateView, task: int) -> list[tuple[bytes, Member | Earned]]:
+    """Return all accounts that have or had a role in a task with what they were paid, sorted by address."""
+    members: list[tuple[bytes, Member | Earned]] = [*MEMBERS.scan(state, integer_bytes(task))]
+    return sorted([*members, *LEFT.scan(state, integer_bytes(task))], key=lambda entry: entry[0])
+
+
 def put_member(state: Overlay, task: int, address: bytes, member: Member) -> None:
     """Set a member."""
     MEMBERS.put(state, member, integer_bytes(task), address)
@@ -212,7 +231,10 @@ def put_member(state: Overlay, task: int, address: bytes, member: Member) -> Non
 
 def add_member(state: Overlay, task: int, address: bytes, role: Role, vrf_key: bytes) -> None:
     """Give an account a role, and take the place and the key that belong to it."""
-    put_member(state, task, address, Member(role, vrf_key, False, False, 0, wide_bytes(0), 0, 0, 0, 0))
+    found = LEFT.get(state, integer_bytes(task), address) or NOTHING_EARNED
+    LEFT.delete(state, integer_bytes(task), address)
+    paid = (found.earned_a, found.earned_b, found.earned_validating, found.passed_on)
+    put_member(state, task, address, Member(role, vrf_key, False, False, 0, wide_bytes(0), *paid))
     KEYS.put(state, Mark(), integer_bytes(task), vrf_key)
     places = get_places(state, task)
     if role is Role.TRAINER:
@@ -229,7 +251,10 @@ def attest_member(state: Overlay, task: int, address: bytes, member: Member) -> 
 
 
 def delete_member(state: Overlay, task: int, address: bytes, member: Member) -> None:
-    """Take a role from an account, and free its place and its key."""
+    """Take a role from an account, and free its place and its key; what it was paid stays on record."""
+    earned = Earned(member.earned_a, member.earned_b, member.earned_validating, member.passed_on)
+    if earned != NOTHING_EARNED:
+        LEFT.put(state, earned, integer_bytes(task), address)
     MEMBERS.delete(state, integer_bytes(task), address)
     KEYS.delete(state, integer_bytes(task), member.vrf_key)
     places = get_places(state, task)

@@ -3,8 +3,9 @@
 from flocknode.rpc.delegations import describe_delegations, describe_vault
 from flocknode.rpc.methods.accounts import describe_account
 from flocknode.rpc.methods.arena import describe_members
-from flocknode.rpc.methods.arena_results import describe_epoch
+from flocknode.rpc.methods.arena_results import describe_epoch, describe_payouts
 from protocol.rules.arena.records import get_task
+from protocol.transactions import Leave
 from tests.delegation_play import SHARE, DelegationPlay, begin
 from tests.ledger_driver import FML
 
@@ -52,3 +53,20 @@ def test_a_leaderboard_shows_stake_with_delegation():
     epoch = describe_epoch(state, get_task(state, play.task), 0)
     assert {one.account: one.stake_units for one in epoch.ranking}[trainer.address.hex()] == 130 * FML
     assert {one.account: one.stake_units for one in epoch.validators}[validator.address.hex()] == 140 * FML
+
+
+def test_a_leaderboard_keeps_who_was_paid_and_left():
+    """The payouts are all that the task made, whoever is still there."""
+    play = DelegationPlay(epochs=3)
+    leaver = play.trainers[0]
+    begin(play, (play.delegators[0], leaver, 30 * FML))
+    play.send(leaver, Leave(play.task))
+    play.run_epoch()
+    state, task = play.ledger.state, get_task(play.ledger.state, play.task)
+    payouts = {one.account: one for one in describe_payouts(state, task)}
+    epoch = describe_epoch(state, task, 0)
+    place = next(one for one in epoch.ranking if one.account == leaver.address.hex())
+    found = payouts[leaver.address.hex()]
+    assert found.a_units + found.passed_on_units == place.reward_a_units > 0
+    paid = sum(one.payout_units for one in (*epoch.ranking, *epoch.validators))
+    assert sum(one.a_units + one.validating_units + one.passed_on_units for one in payouts.values()) == paid

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from protocol.formulas import fees
 from protocol.params import DEVNET
 from protocol.rules import purses
-from protocol.rules.arena.records import Phase
+from protocol.rules.arena.records import Phase, scan_earned
 from protocol.transactions import CreateTask, Leave, Role, Verdict
 from tests.arena_play import Play
 from tests.ledger_driver import FML
@@ -195,6 +195,32 @@ def test_each_dataset_has_its_own_baseline():
     play.begin().run_epoch().run_epoch()
     assert [[entry.rank for entry in play.result(epoch).ranking] for epoch in (0, 1)] == [[1, 2, 3], [0, 0, 0]]
     assert [play.member(person).earned_b for person in play.trainers] == [0, 0, 0]
+
+
+def test_what_somebody_was_paid_stays_on_record_after_it_left():
+    """To the end of the task, and with a new role it goes on from there."""
+    play = Play(epochs=3, validators=4, escrow=1_500 * FML).begin().submit().open()
+    trainer, validator = play.trainers[0], play.validators[0]
+    for person in (trainer, validator):
+        play.send(person, Leave(play.task))
+    play.commit().reveal().claim()
+    earned = dict(scan_earned(play.ledger.state, play.task))
+    assert earned[trainer.address].earned_a > 0
+    assert earned[validator.address].earned_validating > 0
+    assert sum(one.earned_a for one in earned.values()) == A
+    assert sum(one.earned_validating for one in earned.values()) == VALIDATING
+    play.ledger.join(trainer, play.task, Role.TRAINER)
+    play.ledger.block()
+    assert play.member(trainer).earned_a == earned[trainer.address].earned_a
+    assert play.member(trainer).epochs_claimed == 0
+    play.send(trainer, Leave(play.task))
+    stayed = play.trainers[1:]
+    for _ in range(2):
+        play.submit(stayed).open(stayed).commit().reveal().claim(stayed)
+    assert play.phase is Phase.FINISHED
+    found = dict(scan_earned(play.ledger.state, play.task))
+    assert found[trainer.address] == earned[trainer.address]
+    assert sum(one.earned_a for one in found.values()) == 3 * A
 
 
 def test_who_left_has_no_part_in_b(play):
