@@ -44,7 +44,7 @@ def show_account(who: str | None = None, /, *, options: Common) -> None:
                 ("delegated", f"{format_fml(found.delegated_units)} FML"),
                 ("unbonding", f"{format_fml(found.unbonding_units)} FML"),
                 ("next nonce", str(found.nonce)),
-                *([("record", "was paid for training or validating")] if found.has_record else []),
+                *([("record", "was paid for work in a verified task or alliance")] if found.has_record else []),
                 *([("standing", "recognised by governance")] if found.is_recognised else []),
             ]
         )

@@ -95,7 +95,7 @@ def create(
     high
         Value of the metric that becomes the best score.
     stake
-        FML to stake; the minimum if not given. Who was paid in a task before, or is recognised, may stake 0.
+        FML to stake; the minimum if not given. Who was paid in a verified task, or is recognised, may stake 0.
     option
         A parameter of its own, such as aggregation=median; may be given several times. Needs an escrow.
     no_wait

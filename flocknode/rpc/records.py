@@ -149,7 +149,7 @@ class Account(Result):
     """What an account owns: spendable, bonded as a replica, staked and deposited in tasks, and on its way back.
 
     What it delegates is worth `delegated_units`, that which waits for an epoch to begin included. `has_record`: it was
-    paid as a trainer or validator; that, or being recognised by governance, lets it create tasks without a stake.
+    paid in a verified task or alliance; that, or being recognised by governance, lets it create tasks without a stake.
     """
 
     address: Hex32

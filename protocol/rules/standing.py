@@ -20,7 +20,7 @@ class Governance(Record):
 
 
 class Standing(Record):
-    """What an account is known for: it was paid for work in a task or an alliance; governance recognised it."""
+    """What an account is known for: it was paid for work in a verified task or alliance; governance recognised it."""
 
     has_record: bool
     is_recognised: bool
@@ -49,7 +49,11 @@ def get_standing(state: StateView, address: bytes) -> Standing:
 
 
 def note_paid(state: Overlay, address: bytes) -> None:
-    """Note that an account was paid as a trainer or validator, or as a proposer or voter of an alliance."""
+    """Note that an account was paid for its work in a verified task or alliance.
+
+    Elsewhere a founder pays for itself, and so could pay its own accounts: whatever sum was asked for would come back,
+    and the record with it. What governance vouches for is paid by the emission, for ranks and votes among others.
+    """
     standing = get_standing(state, address)
     if not standing.has_record:
         STANDING.put(state, replace(standing, has_record=True), address)
@@ -72,7 +76,8 @@ def check_creator(state: StateView, context: Context, address: bytes, stake: int
     standing, need = get_standing(state, address), context.params.min_stake_creator_units
     if stake < need and not standing.has_record and not standing.is_recognised:
         raise NotEligible(
-            f"a creator stakes at least {need} units, or was paid in an earlier task, or is recognised by governance",
+            f"a creator stakes at least {need} units, or was paid in a verified task or alliance, "
+            "or is recognised by governance",
             have=stake,
             need=need,
         )

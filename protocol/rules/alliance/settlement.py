@@ -38,6 +38,7 @@ from protocol.rules.alliance.results import (
     Settled,
 )
 from protocol.rules.context import Context
+from protocol.rules.jobs import Funding
 from protocol.rules.standing import note_paid
 from protocol.state import Overlay, StateView
 
@@ -141,7 +142,7 @@ def pay(state: Overlay, alliance: Alliance, settled: tuple[Settled, ...]) -> Non
     for one in settled:
         stake = purses.alliance_stake_of(alliance.id, one.address)
         purses.move(state, purses.pool_of(alliance.id), stake, one.earned)
-        if one.earned:
+        if one.earned and alliance.funding is Funding.VERIFIED:
             note_paid(state, one.address)
     pool.note_payments(state, alliance.id)
 

@@ -30,6 +30,7 @@ from protocol.rules.arena.records import (
 )
 from protocol.rules.arena.results import RESULTS, Counted, EpochResult, PassedOn, Ranked, ValidatorPayout, Weight
 from protocol.rules.context import Context
+from protocol.rules.jobs import Funding
 from protocol.rules.standing import note_paid
 from protocol.state import Overlay, StateView
 
@@ -110,7 +111,7 @@ def list_passed_on(
 
 def pay_reward(state: Overlay, task: Task, address: bytes, units: int) -> Paid:
     """Pay a reward of this epoch from the task's pot to an operator and its delegators."""
-    if units:
+    if units and task.funding is Funding.VERIFIED:
         note_paid(state, address)
     passed_on = vaults.pay_operator(state, task.id, purses.pot_of(task.id), address, units)
     return Paid(units - passed_on, passed_on)

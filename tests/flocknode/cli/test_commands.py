@@ -235,7 +235,7 @@ async def test_what_the_emission_does_is_shown(flocknode, node):
         ("arena show digits", "900 FML"),
         ("arena leaderboard digits", "90 of it emitted"),
         ("account show", "recognised by governance"),
-        ("account show", "was paid for training or validating"),
+        ("account show", "was paid for work in a verified task or alliance"),
     ):
         code, out, _ = await flocknode(command)
         assert (code, text in out) == (Exit.OK, True), (command, out)

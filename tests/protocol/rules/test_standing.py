@@ -53,9 +53,11 @@ def test_only_governance_recognises_and_once(play):
     assert lawless.send(lawless.creator, payload).error == NotEligible.number
 
 
-def test_who_was_paid_for_work_has_a_record(play):
+def test_who_was_paid_for_work_has_a_record():
     """Trainers and validators that earned something may create without a stake; who joined and did nothing may not."""
-    play = Play(trainers=4, validators=4).begin()
+    play = Play(trainers=4, validators=4, is_governed=True)
+    assert play.send(play.governor, VerifyTask(play.task)).error == 0
+    play.begin()
     idle_trainer, idle_validator = play.trainers[3], play.validators[3]
     working = play.trainers[:3]
     play.submit(working).open(working)
@@ -65,6 +67,15 @@ def test_who_was_paid_for_work_has_a_record(play):
         assert get_standing(play.ledger.state, person.address).has_record
         assert create(play, person) == 0
     for person in (idle_trainer, idle_validator, play.stranger):
+        assert not get_standing(play.ledger.state, person.address).has_record
+        assert create(play, person) == NotEligible.number
+
+
+def test_nobody_makes_a_record_in_a_task_of_its_own(play):
+    """Its creator may be all of its trainers and validators: whatever it pays comes back to it."""
+    play.begin().run_epoch()
+    assert all(play.member(person).earned_a for person in play.trainers)
+    for person in (*play.trainers, *play.validators):
         assert not get_standing(play.ledger.state, person.address).has_record
         assert create(play, person) == NotEligible.number
 
@@ -84,6 +95,7 @@ def test_recognition_and_record_do_not_forget_each_other(play):
     """An account that has one keeps it when it gets the other."""
     trainer = play.trainers[0]
     assert play.send(play.governor, Recognise(trainer.address)).error == 0
+    assert play.send(play.governor, VerifyTask(play.task)).error == 0
     play.begin().run_epoch()
     standing = get_standing(play.ledger.state, trainer.address)
     assert standing.has_record

@@ -9,7 +9,7 @@ from protocol.rules import purses
 from protocol.rules.alliance.records import AlliancePhase
 from protocol.rules.alliance.results import AllianceRole, Outcome
 from protocol.rules.standing import get_standing
-from tests.alliance_play import AlliancePlay
+from tests.alliance_play import AlliancePlay, verified
 from tests.ledger_driver import FML
 from tests.ledger_invariants import expect_sound
 
@@ -29,8 +29,20 @@ def test_a_round_pays_its_part_of_the_pool_by_stake():
         assert play.stake(person) == 164 * FML
         assert play.member(person).earned == 100 * FML
         assert play.member(person).accepted_rounds == 1
-        assert get_standing(play.ledger.state, person.address).has_record
+        # A founder that pays for itself makes no record.
+        assert not get_standing(play.ledger.state, person.address).has_record
     assert play.pool() == 500 * FML
+
+
+def test_who_was_paid_in_a_verified_alliance_has_a_record():
+    """Governance vouches for the alliance, and so for those that it pays; who earned nothing has none."""
+    play = verified().begin()
+    selected = play.people_at(list(play.round_record.stakes()))
+    play.run_round()
+    paid = [person for person in selected if play.settled(0, person).earned]
+    assert paid
+    records = [person for person in play.participants if get_standing(play.ledger.state, person.address).has_record]
+    assert sorted(records, key=lambda person: person.name) == sorted(paid, key=lambda person: person.name)
 
 
 def test_what_the_wrong_would_have_earned_stays_in_the_pool():
