@@ -27,6 +27,7 @@ from libp2p.tools.anyio_service import background_trio_service
 from multiaddr import Multiaddr
 
 from flocknode.network.addresses import Address
+from flocknode.network.budgets import Budget
 from flocknode.network.channel import PROTOCOL as NOISE
 from flocknode.network.channel import Noise
 from flocknode.network.conduct import Conduct
@@ -41,7 +42,10 @@ if TYPE_CHECKING:
 
 LISTEN_HOST = "127.0.0.1"
 MAX_CONNECTIONS = 128
-MAX_HANDSHAKES = 16
+MAX_HANDSHAKES = 64
+# What strangers who say something may cost: a handshake takes five milliseconds of a processor.
+HANDSHAKES_PER_S = 20
+BURST_HANDSHAKES = 64
 MAX_STREAMS_PER_CONNECTION = 32
 # From the first byte of a connection to a muxed one, and from there to a link that gossip accepted.
 HANDSHAKE_S = 5.0
@@ -127,7 +131,9 @@ class Host:
         self._conduct = conduct
         self._connections: dict[Any, Connection] = {}
         self._sockets: WeakSet[trio.SocketStream] = WeakSet()
-        self._handshakes = 0
+        # The oldest first.
+        self._handshakes: dict[trio.CancelScope, None] = {}
+        self._pace = Budget(per_s=HANDSHAKES_PER_S, burst=BURST_HANDSHAKES)
         self._port = 0
         self.peer: PeerId = str(self._host.get_id())
         self._host.get_network().set_stream_handler(self._accept_stream)
@@ -178,21 +184,40 @@ class Host:
         return self._connection_of(connection)
 
     async def _accept(self, socket: trio.SocketStream) -> None:
-        """Serve one inbound socket until it closes; this returns when it does, and never raises for what peers do."""
-        if self._handshakes >= MAX_HANDSHAKES or len(self.connections()) >= MAX_CONNECTIONS:
+        """Serve one inbound socket until it closes; this returns when it does, and never raises for what peers do.
+
+        Sockets that say nothing cannot keep a newcomer out: the one that has waited longest makes room.
+        """
+        if not await self._make_room():
             return
         self._sockets.add(socket)
-        self._handshakes += 1
+        scope, muxed = trio.CancelScope(deadline=trio.current_time() + HANDSHAKE_S), None
+        self._handshakes[scope] = None
         try:
-            with trio.fail_after(HANDSHAKE_S):
+            with scope:
+                await trio.lowlevel.wait_readable(socket.socket.fileno())
+                await trio.sleep(self._pace.spend(1, trio.current_time()))
                 raw = RawConnection(Socket(socket), False)
                 muxed = await self._host.upgrade_inbound_connection(raw, Multiaddr(f"/ip4/{LISTEN_HOST}/tcp/0"))
         except Exception as error:  # noqa: BLE001  # bytes of strangers decide what is raised here
             log.debug("handshake failed", error=repr(error))
-            return
         finally:
-            self._handshakes -= 1
-        await self._keep(muxed)
+            del self._handshakes[scope]
+        if muxed is not None:
+            await self._keep(muxed)
+
+    async def _make_room(self) -> bool:
+        """Return whether another socket may be served; of those that wait, in either line, the oldest give way."""
+        if len(self._handshakes) >= MAX_HANDSHAKES:
+            next(scope for scope in self._handshakes if not scope.cancel_called).cancel()
+        connections = self.connections()
+        if len(connections) < MAX_CONNECTIONS:
+            return True
+        waiting = (each for each in connections if not each.is_dialled and not each.admitted.is_set())
+        oldest = next(waiting, None)
+        if oldest is not None:
+            await oldest.close()
+        return oldest is not None
 
     async def _keep(self, muxed: Any) -> None:
         """Wait for the end of an accepted connection; hang up if nobody admits its peer in time."""

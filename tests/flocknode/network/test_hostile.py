@@ -1,13 +1,15 @@
 """Strangers who send garbage: the host stays up, honest peers notice nothing, and the sender is refused."""
 
 import os
+from contextlib import AsyncExitStack
 
 import pytest
 import trio
 
 from flocknode.network import PeerUnreachable, Topic, blobs, gossip, sync
+from flocknode.network.budgets import Budget
 from flocknode.network.errors import StreamLost
-from flocknode.network.host import MAX_STREAMS_PER_CONNECTION
+from flocknode.network.host import MAX_HANDSHAKES, MAX_STREAMS_PER_CONNECTION
 from flocknode.network.messages import Push
 from flocknode.network.streams import frame, frame_of
 from protocol.codec import encode
@@ -134,17 +136,64 @@ async def test_garbage_on_the_bare_socket(pair, still_works) -> None:
 
 
 async def test_connections_that_say_nothing_are_bounded_and_end(pair, until, still_works, monkeypatch) -> None:
-    """Sockets beyond the limit of handshakes are closed at once, the others when their time is over."""
+    """Of more sockets than may wait the oldest are closed at once, the others when their time is over."""
     monkeypatch.setattr("flocknode.network.host.HANDSHAKE_S", 0.3)
     node = pair[0]
-    sockets = [await trio.open_tcp_stream("127.0.0.1", node.port) for _ in range(40)]
-    await until(lambda: 0 < node.network._host._handshakes <= 16)
+    sockets = [await trio.open_tcp_stream("127.0.0.1", node.port) for _ in range(MAX_HANDSHAKES + 20)]
+    await until(lambda: 0 < len(node.network._host._handshakes) <= MAX_HANDSHAKES)
     with trio.fail_after(5):
         for socket in sockets:
             while await socket.receive_some(4096):
                 pass
             await socket.aclose()
     await still_works()
+
+
+async def open_silent_sockets(port: int, *, task_status: "trio.TaskStatus[None]") -> None:
+    """Open sockets that say nothing: as many as may wait, and then on and on."""
+    async with AsyncExitStack() as stack:
+        for _ in range(MAX_HANDSHAKES):
+            await stack.enter_async_context(await trio.open_tcp_stream("127.0.0.1", port))
+        task_status.started()
+        while True:
+            await stack.enter_async_context(await trio.open_tcp_stream("127.0.0.1", port))
+            await trio.sleep(0.02)
+
+
+async def test_a_newcomer_gets_in_past_sockets_that_say_nothing(start, until, nursery, monkeypatch) -> None:
+    """They hold every place and more of them come all the time; they cost no share of the handshakes, and the oldest
+    makes room."""
+    monkeypatch.setattr("flocknode.network.host.HANDSHAKE_S", 60)
+    node = await start(1)
+    await nursery.start(open_silent_sockets, node.port)
+    await until(lambda: len(node.network._host._handshakes) >= MAX_HANDSHAKES - 1)
+    newcomer = await start(2, bootstrap=(node,))
+    await until(lambda: newcomer.peer in node.network.peers)
+
+
+async def test_a_newcomer_gets_in_past_connections_without_a_link(start, attack, until, monkeypatch) -> None:
+    """Whoever shook hands and does not greet makes room, the oldest first."""
+    monkeypatch.setattr("flocknode.network.host.ADMISSION_S", 60)
+    monkeypatch.setattr("flocknode.network.host.MAX_CONNECTIONS", 8)
+    node = await start(1)
+    idle = [await (await attack(bytes([100 + number]))).dial(node) for number in range(8)]
+    await until(lambda: len(node.network._host.connections()) == 8)
+    newcomer = await start(2, bootstrap=(node,))
+    await until(lambda: newcomer.peer in node.network.peers)
+    await until(lambda: idle[0].is_closed)
+    assert not idle[-1].is_closed
+
+
+async def test_handshakes_are_paced_for_all_strangers_together(attack, start) -> None:
+    """Identities cost nothing, so a crowd of new ones has no more handshakes than one of them."""
+    node = await start(1)
+    node.network._host._pace = Budget(per_s=4, burst=3)
+    attackers = [await attack(bytes([100 + number])) for number in range(6)]
+    began = trio.current_time()
+    async with trio.open_nursery() as dialling:
+        for attacker in attackers:
+            dialling.start_soon(attacker.dial, node)
+    assert trio.current_time() - began > 0.7
 
 
 async def test_a_connection_without_a_link_ends(pair, attack, still_works, monkeypatch) -> None:
