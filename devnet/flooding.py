@@ -147,7 +147,7 @@ class Effect(NamedTuple):
 
     @property
     def taken_per_s(self) -> float:
-        """How many messages a node took in a second of one link; `budgets.MESSAGES_PER_S` allows no more for long."""
+        """How many messages a node took in a second of one link; `budgets.STRANGER` says how many for long."""
         return self.taken / self.linked_s if self.linked_s else 0.0
 
     @property

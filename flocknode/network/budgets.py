@@ -1,13 +1,48 @@
 """What one peer may send in a second. Pure: time is an argument, in seconds of one monotonic clock."""
 
-# Several blocks of the largest size; a burst holds what is waiting when a peer comes back.
-BYTES_PER_S = 16 * 1024 * 1024
-BURST_BYTES = 32 * 1024 * 1024
-MESSAGES_PER_S = 2048
-BURST_MESSAGES = 8192
-# Announced and asked ids together; an honest peer announces at most `messages.MAX_IDS` a second.
-IDS_PER_S = 2048
-BURST_IDS = 8192
+from typing import NamedTuple
+
+
+class Rates(NamedTuple):
+    """What is allowed in a second, and at once after a pause: `burst_*`.
+
+    Ids are those announced and those asked for together; an honest peer announces at most `messages.MAX_IDS` a second.
+    """
+
+    bytes_per_s: int
+    burst_bytes: int
+    messages_per_s: int
+    burst_messages: int
+    ids_per_s: int
+    burst_ids: int
+
+
+# For a peer that speaks for a bonded account. Several blocks of the largest size; a burst holds what is waiting when a
+# peer comes back.
+BACKED = Rates(
+    bytes_per_s=16 * 1024 * 1024,
+    burst_bytes=32 * 1024 * 1024,
+    messages_per_s=2048,
+    burst_messages=8192,
+    ids_per_s=2048,
+    burst_ids=8192,
+)
+# For a stranger, who costs nothing to make. Forty of them, all a node takes, leave most of a processor to others.
+STRANGER = Rates(
+    bytes_per_s=256 * 1024,
+    burst_bytes=4 * 1024 * 1024,
+    messages_per_s=128,
+    burst_messages=1024,
+    ids_per_s=256,
+    burst_ids=2048,
+)
+# Messages that a peer has sent before and nobody asked it for again. Honest ones are sent twice when a push crosses a
+# question, or when their author says them again.
+REPEATS_PER_S = 2
+BURST_REPEATS = 64
+# Links that a stranger begins; who is turned away comes back every five seconds.
+LINKS_PER_S = 0.5
+BURST_LINKS = 16
 
 
 class Budget:
@@ -41,9 +76,15 @@ class PeerBudgets:
     """The budgets of one peer, which outlast its link: who hangs up and comes again has no more than before."""
 
     def __init__(self) -> None:
-        self._bytes = Budget(per_s=BYTES_PER_S, burst=BURST_BYTES)
-        self._messages = Budget(per_s=MESSAGES_PER_S, burst=BURST_MESSAGES)
-        self._ids = Budget(per_s=IDS_PER_S, burst=BURST_IDS)
+        self._repeats = Budget(per_s=REPEATS_PER_S, burst=BURST_REPEATS)
+        self._links = Budget(per_s=LINKS_PER_S, burst=BURST_LINKS)
+        self._set_rates(STRANGER)
+
+    def trust(self, *, is_backed: bool) -> None:
+        """Allow what the peer's standing allows."""
+        rates = BACKED if is_backed else STRANGER
+        if rates is not self._rates:
+            self._set_rates(rates)
 
     def spend_message(self, size: int, now: float) -> float:
         """Take one message of `size` bytes; return how long to read nothing more of this peer, in seconds."""
@@ -52,3 +93,17 @@ class PeerBudgets:
     def grant_ids(self, count: int, now: float) -> int:
         """Return how many of so many ids are to be looked at."""
         return self._ids.grant(count, now)
+
+    def grant_repeat(self, now: float) -> bool:
+        """Return whether a message that the peer has sent before is forgiven."""
+        return self._repeats.grant(1, now) == 1
+
+    def grant_link(self, now: float) -> bool:
+        """Return whether the peer may begin another link."""
+        return self._rates is BACKED or self._links.grant(1, now) == 1
+
+    def _set_rates(self, rates: Rates) -> None:
+        self._rates = rates
+        self._bytes = Budget(per_s=rates.bytes_per_s, burst=rates.burst_bytes)
+        self._messages = Budget(per_s=rates.messages_per_s, burst=rates.burst_messages)
+        self._ids = Budget(per_s=rates.ids_per_s, burst=rates.burst_ids)

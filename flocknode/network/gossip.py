@@ -34,7 +34,7 @@ from flocknode.network.messages import (
     join_ids,
     split_ids,
 )
-from flocknode.network.spread import Spread
+from flocknode.network.spread import Arrival, Spread
 from flocknode.network.streams import Stream, frame, frame_of
 from protocol.crypto import hash_parts
 
@@ -46,6 +46,9 @@ CHASE_S = 0.1
 SUCCESSION_S = 1.0
 REJECT_POINTS = 25
 UNDELIVERED_POINTS = 15
+# For each message too many that a peer has sent before, and each link too many that a stranger begins.
+REPEAT_POINTS = 1
+LINKS_POINTS = 25
 
 log = structlog.get_logger("flocknode.network")
 
@@ -111,6 +114,8 @@ class Gossip:
             status = self._greeter.own_status()
             neighbours = tuple(short_name(peer) for peer in self.links)
             for link in self.links.values():
+                # A key may be bonded, or lose its bond, while its link lasts.
+                link.budgets.trust(is_backed=self._greeter.is_backed(link.peer, link.voucher, self.links))
                 ids = join_ids(self._spread.announce(link.peer))
                 link.put(Topic.CONSENSUS, frame(Status(status, neighbours, ids, clock_us(), link.echo_us())))
 
@@ -146,9 +151,13 @@ class Gossip:
 
     async def _serve(self, connection: Connection, stream: Stream) -> None:
         """Greet the peer, then run the link until it ends; the connection ends with it."""
+        budgets = self._budgets_of(connection.peer)
         try:
+            if not connection.is_dialled and not budgets.grant_link(trio.current_time()):
+                raise Misbehaviour("begins link after link", points=LINKS_POINTS)
             hello = await self._greeter.greet(connection, stream, self.links)
-            link = Link(connection, stream, hello, self._budgets_of(connection.peer))
+            budgets.trust(is_backed=self._greeter.is_backed(connection.peer, hello.voucher, self.links))
+            link = Link(connection, stream, hello, budgets)
             self._join(link)
             try:
                 await self._run(link)
@@ -231,10 +240,13 @@ class Gossip:
             match message:
                 case Push(topic, payload):
                     found = message_id(topic, payload)
-                    if self._spread.arrive(found, link.peer):
+                    arrival = self._spread.arrive(found, link.peer)
+                    if arrival is Arrival.NEW:
                         self._queue(link, Letter(body, message, found))
                     else:
                         link.duplicates += 1
+                    if arrival is Arrival.REPEAT and not link.budgets.grant_repeat(trio.current_time()):
+                        self.blame(link.peer, Misbehaviour("sends the same again and again", points=REPEAT_POINTS))
                 case Direct():
                     self._queue(link, Letter(body, message, None))
                 case Status():

@@ -37,9 +37,10 @@ FRAME_BYTES = 4 * MAX_MESSAGE_BYTES - HEADER.size
 # Streams in one direction of a connection, answers that wait to be written to it.
 MAX_STREAMS = 64
 MAX_ANSWERS = 256
-# A connection whose peer takes nothing for so long is dead, and so is a stream; longer than any honest pause of a
-# loaded machine.
+# A connection whose peer takes nothing for so long is dead; longer than any honest pause of a loaded machine.
 WRITE_STALL_S = 5.0
+# A stream may rest longer: who sends more than it may is read slowly.
+STREAM_STALL_S = 30.0
 
 log = structlog.get_logger("flocknode.network")
 
@@ -140,7 +141,7 @@ class MuxedStream(IMuxedStream):  # type: ignore[misc]  # libp2p has no types th
 
     async def _wait_for_room(self) -> None:
         if not self._may_send:
-            with trio.move_on_after(WRITE_STALL_S):
+            with trio.move_on_after(STREAM_STALL_S):
                 while not self._may_send and not self._is_reset and not self._is_closed:
                     await self._writing.park()
         if self._is_closed:
@@ -148,7 +149,7 @@ class MuxedStream(IMuxedStream):  # type: ignore[misc]  # libp2p has no types th
         if self._is_reset:
             raise MuxedStreamReset("the peer gave the stream up, or the connection is gone")
         if not self._may_send:
-            raise MuxedStreamError(f"the peer read nothing of the stream for {WRITE_STALL_S} s")
+            raise MuxedStreamError(f"the peer read nothing of the stream for {STREAM_STALL_S} s")
 
     async def _make_room(self) -> None:
         """Let the peer send as much again as is read now, in steps of half a window."""

@@ -11,6 +11,7 @@ Pure: peers, messages and the time (seconds of one monotonic clock) come in, dec
 import random
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
+from enum import Enum
 
 from flocknode.network.messages import MAX_IDS, MAX_PULLED_IDS, MessageId, PeerId, Topic
 
@@ -24,7 +25,8 @@ ANNOUNCED_BEATS = 3
 HELD_BEATS = 30
 MAX_HELD = 4096
 MAX_HELD_BYTES = 16 * 1024 * 1024
-# Half of the messages that are recognised when they come again, and of those that one peer is asked for only once.
+# Half of the messages that are recognised when they come again, and of those that one peer is asked for only once, or
+# is known to have sent.
 SEEN_GENERATION = 16_384
 ASKED_GENERATION = 2_048
 # A push may be on its way behind the id; a peer that does not deliver is passed over, and later at fault.
@@ -34,6 +36,14 @@ DEBT_S = 10.0
 FAULT_WINDOW_S = 5.0
 MAX_WANTED = 4096
 MAX_SOURCES = 8
+
+
+class Arrival(Enum):
+    """What a message that came in is: new and to be judged, known from others, or sent by the same peer before."""
+
+    NEW = "new"
+    DUPLICATE = "duplicate"
+    REPEAT = "repeat"
 
 
 class Seen:
@@ -64,11 +74,14 @@ class Seen:
 
 @dataclass
 class Neighbour:
-    """A linked peer: its short name, those of its own peers, what it was asked for, and what it owes until when."""
+    """A linked peer: its short name, those of its own peers, what it was asked for, what it owes until when, what it
+    sent, and what it sent once more because it was asked."""
 
     short_name: bytes
     neighbours: frozenset[bytes] = frozenset()
     asked: Seen = field(default_factory=lambda: Seen(ASKED_GENERATION))
+    sent: Seen = field(default_factory=lambda: Seen(ASKED_GENERATION))
+    answered: Seen = field(default_factory=lambda: Seen(ASKED_GENERATION))
     debts: dict[MessageId, float] = field(default_factory=dict)
     blamed_at: float = float("-inf")
 
@@ -159,15 +172,17 @@ class Spread:
         held = self._hold(message, topic, data, holders=set())
         return self._targets(held, None)
 
-    def arrive(self, message: MessageId, source: PeerId) -> bool:
-        """Note that a peer sent a message; return whether it is new and to be judged."""
-        self._peers[source].debts.pop(message, None)
+    def arrive(self, message: MessageId, source: PeerId) -> Arrival:
+        """Note that a peer sent a message; return what it is. What it was asked for it may send once more."""
+        neighbour = self._peers[source]
+        neighbour.debts.pop(message, None)
+        is_first = neighbour.sent.add(message) or (message in neighbour.asked and neighbour.answered.add(message))
         if self._seen.add(message):
             wanted = self._wanted.pop(message, None)
             self._arrived[message] = {source, *(wanted.sources if wanted is not None else ())}
-            return True
+            return Arrival.NEW
         self._note_holder(message, source)
-        return False
+        return Arrival.DUPLICATE if is_first else Arrival.REPEAT
 
     def lose(self, message: MessageId, now: float) -> None:
         """Note that a message that arrived will not be judged: it is new again, and asked of those who have it."""

@@ -16,6 +16,7 @@ from libp2p.security.noise.transport import Transport
 
 from flocknode.network import Network, PeerId, Topic, Verdict
 from flocknode.network.addresses import parse_address
+from flocknode.network.budgets import BACKED
 from flocknode.network.channel import Noise
 from flocknode.network.conduct import Conduct
 from flocknode.network.gossip import PROTOCOL, Gossip
@@ -154,6 +155,12 @@ def start(nursery: trio.Nursery, tmp_path: Path) -> Callable[..., Awaitable[Node
         return node
 
     return start_node
+
+
+@pytest.fixture
+def trusting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have all nodes allow strangers what they allow peers with a bond."""
+    monkeypatch.setattr("flocknode.network.budgets.STRANGER", BACKED)
 
 
 @pytest.fixture

@@ -95,7 +95,7 @@ async def test_neighbours_are_not_told_what_the_sender_tells_them(linked, until)
     assert all(link.duplicates == 0 for node in nodes for link in node.gossip.links.values())
 
 
-async def test_a_slow_handler_of_one_peer_keeps_nobody_waiting(linked, until) -> None:
+async def test_a_slow_handler_of_one_peer_keeps_nobody_waiting(linked, until, trusting) -> None:
     """A node whose replica is stuck still takes in, and its peers go on among themselves."""
     stuck, second, third = await linked(3)
     stuck.seen.gate = trio.Event()
@@ -107,7 +107,7 @@ async def test_a_slow_handler_of_one_peer_keeps_nobody_waiting(linked, until) ->
     await until(lambda: len(stuck.seen.messages) == 500)
 
 
-async def test_a_peer_that_does_not_read_blocks_nobody_and_is_bounded(attack, linked, until) -> None:
+async def test_a_peer_that_does_not_read_blocks_nobody_and_is_bounded(attack, linked, until, trusting) -> None:
     """What a silent peer does not take is dropped, for it alone."""
     first, second = await linked(2)
     attacker = await attack()

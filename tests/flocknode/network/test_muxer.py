@@ -26,10 +26,10 @@ from flocknode.network.muxer import (
     MAX_ANSWERS,
     MAX_STREAMS,
     PING,
+    STREAM_STALL_S,
     SYN,
     WINDOW_BYTES,
     WINDOW_UPDATE,
-    WRITE_STALL_S,
     Muxer,
 )
 
@@ -155,7 +155,7 @@ async def test_a_stream_that_nobody_reads_is_given_up_and_the_connection_is_not(
     began = trio.current_time()
     with pytest.raises(MuxedStreamError, match="read nothing of the stream"):
         await opened.write(BYTES)
-    assert trio.current_time() - began == pytest.approx(WRITE_STALL_S)
+    assert trio.current_time() - began == pytest.approx(STREAM_STALL_S)
     other, other_end = await link(*pair)
     await other.write(b"lives")
     assert await other_end.read(5) == b"lives"

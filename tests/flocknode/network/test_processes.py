@@ -85,7 +85,7 @@ async def test_a_killed_peer_is_gone_at_once_and_back_as_soon_as_it_listens(star
     assert node.seen.events == [("joined", peer), ("left", peer), ("joined", peer)]
 
 
-async def test_a_paused_peer_holds_nobody_up_and_comes_back(start, launch, until, monkeypatch) -> None:
+async def test_a_paused_peer_holds_nobody_up_and_comes_back(start, launch, until, trusting, monkeypatch) -> None:
     """SIGSTOP: its socket fills, it is given up; after SIGCONT both find each other again."""
     monkeypatch.setattr("flocknode.network.muxer.WRITE_STALL_S", 0.5)
     process, address = await launch(0)

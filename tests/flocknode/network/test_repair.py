@@ -1,12 +1,15 @@
 """Messages that were lost on the way come by another one, among real hosts on loopback."""
 
 import random
+from contextlib import suppress
 
 import pytest
 import trio
 
 from flocknode.network import Topic, Verdict
-from flocknode.network.gossip import message_id
+from flocknode.network.budgets import BURST_LINKS, BURST_REPEATS, STRANGER
+from flocknode.network.errors import PeerUnreachable, StreamLost
+from flocknode.network.gossip import PROTOCOL, message_id
 from flocknode.network.mailbox import Mailbox
 from flocknode.network.messages import Pull, Push, Status, join_ids
 from flocknode.network.streams import frame, parse
@@ -134,8 +137,7 @@ async def test_ids_that_are_announced_and_never_delivered_cost_points(attack, st
 
 async def test_more_ids_than_a_peer_may_send_are_not_looked_at(attack, start, until, monkeypatch) -> None:
     """The rest of the flood is counted as dropped."""
-    monkeypatch.setattr("flocknode.network.budgets.BURST_IDS", 1000)
-    monkeypatch.setattr("flocknode.network.budgets.IDS_PER_S", 1)
+    monkeypatch.setattr("flocknode.network.budgets.STRANGER", STRANGER._replace(ids_per_s=1, burst_ids=1000))
     monkeypatch.setattr("flocknode.network.spread.GRACE_S", 60)
     node, attacker = await start(1), await attack()
     _, stream = await attacker.link(node)
@@ -147,8 +149,8 @@ async def test_more_ids_than_a_peer_may_send_are_not_looked_at(attack, start, un
 
 async def test_a_flood_of_messages_is_read_at_the_rate(attack, linked, until, monkeypatch) -> None:
     """A flooder waits; the others' messages pass meanwhile."""
-    monkeypatch.setattr("flocknode.network.budgets.MESSAGES_PER_S", 50)
-    monkeypatch.setattr("flocknode.network.budgets.BURST_MESSAGES", 10)
+    slow = STRANGER._replace(messages_per_s=50, burst_messages=10)
+    monkeypatch.setattr("flocknode.network.budgets.STRANGER", slow)
     attacker = await attack()
     node, other = await linked(2)
     _, stream = await attacker.link(node)
@@ -170,6 +172,61 @@ async def test_a_budget_outlasts_the_link(attack, start, until) -> None:
     await until(lambda: not node.network.peers)
     await attacker.link(node)
     assert node.gossip.links[attacker.host.peer].budgets is budgets
+
+
+async def test_who_sends_the_same_again_and_again_is_refused(attack, linked, until) -> None:
+    """A message that everybody knows is no way to keep a node busy; its honest sender keeps a clean score."""
+    attacker = await attack()
+    node, other = await linked(2)
+    other.network.publish(TOPIC, b"news")
+    await until(lambda: node.seen.payloads == [b"news"])
+    _, stream = await attacker.link(node)
+    again = frame(Push(TOPIC, b"news"))
+    await stream.write(again * BURST_REPEATS)
+    await until(lambda: node.gossip.links[attacker.host.peer].received == BURST_REPEATS)
+    assert node.conduct.score(attacker.host.peer) == 100
+    await stream.write(again * 200)
+    await until(lambda: node.conduct.is_refused(attacker.host.peer) and attacker.host.peer not in node.network.peers)
+    assert node.seen.payloads == [b"news"]
+    assert node.conduct.score(other.peer) == 100
+
+
+async def test_who_repeats_many_messages_in_turn_is_refused_too(attack, start, until) -> None:
+    """It is the peer's own repeats that count, however many other messages come between two of them."""
+    node, attacker = await start(1), await attack()
+    _, stream = await attacker.link(node)
+    with suppress(StreamLost):
+        for _ in range(3):
+            await stream.write(b"".join(frame(Push(TOPIC, b"%d" % number)) for number in range(200)))
+    await until(lambda: node.conduct.is_refused(attacker.host.peer))
+
+
+async def test_two_peers_that_tell_the_same_news_are_not_at_fault(attack, start, until) -> None:
+    """Each sends every message once, the second one all of them late."""
+    node, first, second = await start(1), await attack(b"x"), await attack(b"y")
+    news = b"".join(frame(Push(TOPIC, b"%d" % number)) for number in range(200))
+    for attacker in (first, second):
+        _, stream = await attacker.link(node)
+        await stream.write(news)
+        await until(lambda peer=attacker.host.peer: node.gossip.links[peer].received >= 200)
+    await until(lambda: len(node.seen.messages) == 200)
+    assert node.gossip.links[second.host.peer].duplicates == 200
+    assert node.conduct.score(first.host.peer) == node.conduct.score(second.host.peer) == 100
+
+
+async def test_a_stranger_that_begins_link_after_link_is_refused(attack, start, until) -> None:
+    """Greetings cost more than messages; a new link does not pay them."""
+    node, attacker = await start(1), await attack()
+    links = 0
+    while not node.conduct.is_refused(attacker.host.peer):
+        connection = await attacker.dial(node)
+        with suppress(PeerUnreachable, StreamLost):
+            stream = await connection.open_stream(PROTOCOL)
+            await stream.read_frame(4096)
+        links += 1
+        await connection.close()
+        assert links < 2 * BURST_LINKS
+    assert links >= BURST_LINKS
 
 
 async def test_the_round_trip_is_measured_by_heartbeats(linked, until) -> None:

@@ -19,6 +19,7 @@ from flocknode.network.spread import (
     PULL_S,
     ROTATION_BEATS,
     SEEN_GENERATION,
+    Arrival,
     Seen,
     Spread,
 )
@@ -78,8 +79,8 @@ def test_nobody_is_pushed_what_it_is_known_to_hold() -> None:
     spread = make(5)
     spread.describe("p0", [short(4)])
     spread.describe("p4", [short(0)])
-    assert spread.arrive(name(9), "p0")
-    assert not spread.arrive(name(9), "p1")
+    assert spread.arrive(name(9), "p0") is Arrival.NEW
+    assert spread.arrive(name(9), "p1") is Arrival.DUPLICATE
     spread.hear("p2", [name(9)], now=0)
     assert spread.accept(name(9), TOPIC, b"x", "p0") == ["p3"]
     spread.describe("p0", [short(number) for number in range(4, 30)])
@@ -121,7 +122,7 @@ def test_what_was_announced_is_pulled_after_a_moment_from_one_after_the_other() 
     assert spread.chase(GRACE_S).pulls == {"p0": [name(1)]}
     assert not spread.chase(GRACE_S + PULL_S - 0.01).pulls
     assert spread.chase(GRACE_S + PULL_S).pulls == {"p1": [name(1)]}
-    assert spread.arrive(name(1), "p1")
+    assert spread.arrive(name(1), "p1") is Arrival.NEW
     assert not spread.chase(3 * PULL_S).pulls
 
 
@@ -133,6 +134,23 @@ def test_what_arrived_meanwhile_is_not_pulled() -> None:
     spread.hear("p0", [name(1)], now=0)
     assert not spread.chase(10).pulls
     assert not spread.is_waiting
+
+
+def test_a_peers_own_repeats_are_told_from_what_others_sent() -> None:
+    """What it was asked for it may send once more, for its push may have crossed the question; no more than that."""
+    spread = make(2)
+    assert spread.arrive(name(1), "p0") is Arrival.NEW
+    assert spread.arrive(name(1), "p1") is Arrival.DUPLICATE
+    assert spread.arrive(name(1), "p0") is Arrival.REPEAT
+    assert spread.arrive(name(1), "p1") is Arrival.REPEAT
+    spread.hear("p0", [name(2)], now=0)
+    assert spread.chase(now=1).pulls == {"p0": [name(2)]}
+    assert spread.arrive(name(2), "p0") is Arrival.NEW
+    assert spread.arrive(name(2), "p0") is Arrival.DUPLICATE
+    assert spread.arrive(name(2), "p0") is Arrival.REPEAT
+    spread.leave("p0")
+    spread.join("p0", short(0))
+    assert spread.arrive(name(2), "p0") is Arrival.DUPLICATE
 
 
 def test_a_message_is_served_once_to_each_and_never_what_was_not_accepted() -> None:
@@ -169,7 +187,7 @@ def test_a_late_delivery_and_a_delivered_promise_are_no_fault() -> None:
     spread.chase(GRACE_S)
     spread.chase(GRACE_S + PULL_S)
     spread.arrive(name(1), "p1")
-    assert not spread.arrive(name(1), "p0")
+    assert spread.arrive(name(1), "p0") is Arrival.DUPLICATE
     spread.arrive(name(2), "p0")
     assert spread.chase(100).faults == []
     assert not spread.is_waiting
@@ -226,7 +244,7 @@ def test_what_arrived_and_was_lost_before_its_turn_is_pulled_again() -> None:
     spread.leave("p0")
     spread.lose(name(1), now=0)
     assert spread.chase(GRACE_S).pulls == {"p1": [name(1)]}
-    assert spread.arrive(name(1), "p1")
+    assert spread.arrive(name(1), "p1") is Arrival.NEW
     spread.lose(name(1), now=1)
     assert not spread.chase(10).pulls
 
