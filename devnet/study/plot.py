@@ -16,7 +16,7 @@ from protocol.types import UNITS_PER_FML
 
 LEFT, TOP, WIDTH, HEIGHT, GAP_X, GAP_Y, BOTTOM = 120, 64, 200, 96, 34, 34, 20
 # What the line that explains the colours needs.
-KEY_WIDTH = 960
+KEY_WIDTH = 1040
 COLOURS: dict[Defence, str] = {"none": "#8a8f98", "aggregate": "#c06c2b", "per_proposal": "#2b6ca3"}
 CLEAN_COLOUR = "#7aa37a"
 
@@ -125,7 +125,7 @@ def draw_key() -> Iterator[str]:
         "per_proposal": "a vote on each update",
     }
     for number, defence in enumerate(DEFENCES):
-        x = 16 + 170 * number
+        x = 16 + 200 * number
         yield f'<line x1="{x}" y1="36" x2="{x + 18}" y2="36" stroke="{COLOURS[defence]}" stroke-width="2"/>'
         yield f'<text x="{x + 24}" y="40" fill="#3b4252">{labels[defence]}</text>'
-    yield '<text x="530" y="40" fill="#3b4252">stakes: honest drawn through, malicious dashed; dotted: clean run</text>'
+    yield '<text x="620" y="40" fill="#3b4252">stakes: honest drawn through, malicious dashed; dotted: clean run</text>'
