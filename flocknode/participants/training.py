@@ -13,16 +13,14 @@ from flocknode.jobs import Train, Trained, TrainSettings
 from flocknode.network.errors import BlobUnavailable
 from flocknode.participants.diary import TrainingPlan
 from flocknode.participants.kit import Kit
+from flocknode.participants.patience import run_while
 from flocknode.trainings import Teller
-from flocknode.worker import JobFailed
 from protocol.crypto import integer_bytes
 from protocol.errors import InvalidProof
 from protocol.rules.arena.records import Phase, Submission, Task, get_submission, get_task
 from protocol.rules.arena.results import RESULTS, Ranked
 from protocol.state import StateView
 
-# How often a training looks whether its model can still be entered.
-LOOK_S = 0.5
 # The part of the submitting phase after which a published model that nobody delivers is done without.
 FETCH_SHARE = 0.2
 
@@ -77,31 +75,18 @@ async def run_while_submitting(kit: Kit, task: Task, job: Train, tell: Teller) -
 
     Raises `JobFailed` as well.
     """
-    result: Trained | None = None
-    failure: JobFailed | None = None
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(_cancel_when_closed, kit, task, nursery.cancel_scope)
-        try:
-            result = await kit.worker.run(job, tell)
-        except JobFailed as error:
-            failure = error
-        nursery.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
+
+    def is_submitting() -> bool:
+        now = get_task(kit.chain.view, task.id)
+        return (now.phase, now.epoch) == (Phase.SUBMIT, task.epoch)
+
+    result = await run_while(is_submitting, lambda: kit.worker.run(job, tell))
     if result is None:
         raise TrainingTooLate(
             f"epoch {task.epoch + 1} of task {task.id} closed before its model was trained",
             help="Join with fewer passes, or begin with the best published model.",
         )
     return result
-
-
-async def _cancel_when_closed(kit: Kit, task: Task, scope: trio.CancelScope) -> None:
-    while True:
-        now = get_task(kit.chain.view, task.id)
-        if (now.phase, now.epoch) != (Phase.SUBMIT, task.epoch):
-            scope.cancel()
-        await trio.sleep(LOOK_S)
 
 
 def find_best(state: StateView, task: Task) -> tuple[Ranked, Submission] | None:
