@@ -66,6 +66,11 @@ class Home:
         return self.data / "outbox"
 
     @property
+    def alliances(self) -> Path:
+        """The own data of alliances, cut into training and test rows: it never leaves this folder."""
+        return self.data / "alliances"
+
+    @property
     def peers_file(self) -> Path:
         """What is known of peers: addresses and refusals; a cache."""
         return self.data / "peers.json"

@@ -52,6 +52,7 @@ from flocknode.work import Works
 from flocknode.worker import Worker
 from protocol.codec import decode, encode
 from protocol.errors import Malformed
+from protocol.rules.alliance.records import get_participant, scan_active_alliances
 from protocol.rules.arena.records import get_member, scan_active_tasks
 from storage.blobs import BlobStore
 from storage.database import Database
@@ -166,13 +167,7 @@ def build_node(
         chain, consensus_seed=keys.seed, account=account.address, memory_file=home.peers_file
     )
     network = make_network(home, config, surroundings, inbox, blobs)
-    keeper = BlobKeeper(
-        blobs,
-        network,
-        quota_bytes=config.blobs.quota_bytes,
-        pinned=surroundings.known_blobs,
-        wall_clock=wall_clock_ms,
-    )
+    keeper = make_keeper(config, surroundings, network, blobs)
     replica = make_replica(chain, network, mempool, wal, keys, hub)
     remember_events(hub, chain, output)
     inbox.attach(replica, network.send)
@@ -191,6 +186,7 @@ def build_node(
         works=Works(hub),
         trainings=Trainings(),
         scratch=home.data / "scratch",
+        alliances=home.alliances,
         randomness=os.urandom,
         report=rounds.report,
     )
@@ -233,6 +229,17 @@ def make_network(
         blobs=blobs,
         wall_clock=wall_clock_ms,
         surroundings=surroundings,
+    )
+
+
+def make_keeper(config: Config, surroundings: ChainSurroundings, network: Network, blobs: BlobStore) -> BlobKeeper:
+    """Return what keeps the blobs of a home within their quota."""
+    return BlobKeeper(
+        blobs,
+        network,
+        quota_bytes=config.blobs.quota_bytes,
+        pinned=surroundings.known_blobs,
+        wall_clock=wall_clock_ms,
     )
 
 
@@ -366,6 +373,8 @@ async def warm_worker(node: Node) -> None:
 
 
 def has_role(node: Node) -> bool:
-    """Return whether the account trains or validates in a task that runs."""
+    """Return whether the account trains or judges in a task or an alliance that runs."""
     view, address = node.chain.view, node.kit.sender.address
-    return any(get_member(view, task.id, address) is not None for task in scan_active_tasks(view))
+    return any(get_member(view, task.id, address) is not None for task in scan_active_tasks(view)) or any(
+        get_participant(view, alliance.id, address) is not None for alliance in scan_active_alliances(view)
+    )

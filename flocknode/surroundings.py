@@ -8,17 +8,27 @@ from flocknode.chain import Chain
 from flocknode.network import Surroundings
 from protocol.blobs import BlobId
 from protocol.crypto import public_key
+from protocol.rules.alliance.records import Alliance, AlliancePhase, get_round, get_update, scan_active_alliances
 from protocol.rules.arena.copies import get_gallery
-from protocol.rules.arena.records import Phase, get_epoch, get_submission, scan_active_tasks, scan_submissions
+from protocol.rules.arena.records import (
+    Phase,
+    get_epoch,
+    get_submission,
+    get_task,
+    scan_active_tasks,
+    scan_submissions,
+)
 from protocol.rules.duties import has_seat
 from protocol.state import StateView
 
 # Submissions of so many epochs are needed: of the current one, and of the one before by those who check it.
 EPOCHS_NEEDED = 2
+# The phases of an alliance in which nobody has a role yet.
+BEFORE_ROLES = (AlliancePhase.OPENING, AlliancePhase.DRAW)
 
 
 class TaskBlobs(NamedTuple):
-    """The blobs of tasks in progress. `offered`: those whose holder tells nobody what it must not say."""
+    """The blobs of tasks and alliances in progress. `offered`: those whose holder tells nobody what it must not say."""
 
     named: frozenset[BlobId]
     offered: frozenset[BlobId]
@@ -45,7 +55,7 @@ class ChainSurroundings(Surroundings):
         return keys - {self._own_key} if self._own_key in keys else ()
 
     def known_blobs(self) -> Collection[BlobId]:
-        """Return the blobs that tasks in progress name; they are also what may not be removed."""
+        """Return the blobs that tasks and alliances in progress name; they are also what may not be removed."""
         return self._task_blobs().named
 
     def offered_blobs(self) -> Collection[BlobId]:
@@ -60,8 +70,35 @@ class ChainSurroundings(Surroundings):
         return found
 
 
+def scan_alliance_blobs(view: StateView) -> set[BlobId]:
+    """Return the blobs of alliances in progress: where they start, their latest and best models, the round's updates.
+
+    The start is let go of once two models were accepted, or one that is both; of a task's winner it is encrypted.
+    """
+    named: set[BlobId] = set()
+    for alliance in scan_active_alliances(view):
+        if alliance.latest is None or alliance.best is None:
+            named |= find_start(view, alliance)
+        named |= {accepted.model for accepted in (alliance.latest, alliance.best) if accepted is not None}
+        proposers = () if alliance.phase in BEFORE_ROLES else get_round(view, alliance.id, alliance.round).proposers
+        updates = (get_update(view, alliance.id, alliance.round, one.address) for one in proposers)
+        named |= {update.blob for update in updates if update is not None}
+    return named
+
+
+def find_start(view: StateView, alliance: Alliance) -> set[BlobId]:
+    """Return the blob that an alliance starts from."""
+    if alliance.spec.fresh_model is not None:
+        return {alliance.spec.fresh_model}
+    assert alliance.spec.base_task is not None, "an alliance starts from a task's winner or a fresh model"
+    assert alliance.winner is not None, "who starts from a task has its winner"
+    task = get_task(view, alliance.spec.base_task)
+    winner = get_submission(view, task.id, task.spec.epochs - 1, alliance.winner)
+    return set() if winner is None else {winner.blob}
+
+
 def scan_task_blobs(view: StateView, account: bytes) -> TaskBlobs:
-    """Return the blobs of tasks in progress, as the node of an account sees them.
+    """Return the blobs of tasks and alliances in progress, as the node of an account sees them.
 
     Who has a seat in an epoch holds none of its submissions but its own, so it offers none: that would name the author.
     """
@@ -80,4 +117,5 @@ def scan_task_blobs(view: StateView, account: bytes) -> TaskBlobs:
             named |= blobs
             if has_seat(get_epoch(view, task.id, epoch), account):
                 own |= blobs
-    return TaskBlobs(frozenset(named), frozenset(named - own))
+    alliances = scan_alliance_blobs(view)
+    return TaskBlobs(frozenset(named | alliances), frozenset((named - own) | alliances))

@@ -5,9 +5,11 @@ Private to the node; the log knows only what was sent.
 
 from typing import TypeVar
 
-from flocknode.jobs import FilePath, TrainSettings
+from flocknode.jobs import FilePath, Seed, TrainSettings
+from protocol.blobs import BlobId
 from protocol.codec import decode, encode
 from protocol.crypto import integer_bytes
+from protocol.models import MetricValue
 from protocol.transactions import DatasetName, ScoreEntry, Submit
 from protocol.types import Bytes32, Count, Record
 from storage.notes import Notes
@@ -57,6 +59,29 @@ class CommittedScores(Record):
     entries: tuple[ScoreEntry, ...]
 
 
+class OwnSplit(Record):
+    """The two files that this node cut its data for an alliance into, once, and the seed of that and of training."""
+
+    train: FilePath
+    test: FilePath
+    seed: Seed
+
+
+class TrainedUpdate(Record):
+    """What this node trained for a round of an alliance."""
+
+    blob: BlobId
+
+
+class CastVote(Record):
+    """The scores behind the commitment of an alliance's voter, as its `RevealVote` will say them."""
+
+    salt: Bytes32
+    best: MetricValue
+    scores: tuple[MetricValue | None, ...]
+    aggregate: BlobId | None
+
+
 class Fault(Record):
     """A piece that convicts: of a dataset, found in an epoch, or of the submission with this tag."""
 
@@ -68,7 +93,7 @@ class Fault(Record):
 
 
 class Diary:
-    """The saved steps of one account, by task and epoch."""
+    """The saved steps of one account, by task and epoch, and by alliance and round."""
 
     def __init__(self, notes: Notes) -> None:
         self._notes = notes
@@ -125,6 +150,31 @@ class Diary:
     def load_scores(self, task: int, epoch: int) -> CommittedScores | None:
         """Return the scores made for an epoch."""
         return self._load(b"scores" + integer_bytes(task) + integer_bytes(epoch), CommittedScores)
+
+    def save_split(self, alliance: int, split: OwnSplit) -> None:
+        """Keep where the own data for an alliance lies."""
+        self._save(b"split" + integer_bytes(alliance), split)
+
+    def load_split(self, alliance: int) -> OwnSplit | None:
+        """Return where the own data for an alliance lies, if this node cut it."""
+        return self._load(b"split" + integer_bytes(alliance), OwnSplit)
+
+    def save_update(self, alliance: int, round: int, blob: BlobId) -> None:
+        """Keep which blob was trained for a round."""
+        self._save(b"update" + integer_bytes(alliance) + integer_bytes(round), TrainedUpdate(blob))
+
+    def load_update(self, alliance: int, round: int) -> BlobId | None:
+        """Return which blob was trained for a round."""
+        saved = self._load(b"update" + integer_bytes(alliance) + integer_bytes(round), TrainedUpdate)
+        return None if saved is None else saved.blob
+
+    def save_vote(self, alliance: int, round: int, vote: CastVote) -> None:
+        """Keep the scores of a round."""
+        self._save(b"vote" + integer_bytes(alliance) + integer_bytes(round), vote)
+
+    def load_vote(self, alliance: int, round: int) -> CastVote | None:
+        """Return the scores made for a round."""
+        return self._load(b"vote" + integer_bytes(alliance) + integer_bytes(round), CastVote)
 
     def _save(self, key: bytes, record: Record) -> None:
         self._notes.put(key, encode(record))

@@ -23,11 +23,12 @@ from protocol import vrf
 from protocol.blinding import submit_alpha
 from protocol.blobs import PIECE_BYTES, BlobId
 from protocol.crypto import hash_parts, integer_bytes
+from protocol.rules.alliance.records import Alliance
 from protocol.rules.arena.records import Task, get_task
 from storage.blobs import BlobStore
 
-# Tells people what a duty does: task, epoch, words.
-Report = Callable[[Task, str], None]
+# Tells people what a duty does: for what, and in words.
+Report = Callable[[Task | Alliance, str], None]
 
 
 class BlobSource(Protocol):
@@ -40,6 +41,8 @@ class BlobSource(Protocol):
 @dataclass(frozen=True, kw_only=True)
 class Kit:
     """One account's tools. `randomness` gives fresh secret bytes, `scratch` is a folder for files in clear.
+
+    `alliances` is the folder of the own data of alliances, and of what each of them starts from.
 
     The account may be locked; what needs its key then raises `KeyLocked`.
     """
@@ -57,6 +60,7 @@ class Kit:
     works: Works
     trainings: Trainings
     scratch: Path
+    alliances: Path
     randomness: Callable[[int], bytes]
     report: Report
 

@@ -10,10 +10,11 @@ import structlog
 import trio
 
 from flocknode.errors import FlocknodeError
-from flocknode.participants import creator, faults, trainer, validator
+from flocknode.participants import alliance, creator, faults, trainer, validator
 from flocknode.participants.diary import Fault
 from flocknode.participants.kit import Kit
 from protocol.errors import ProtocolError
+from protocol.rules.alliance.duties import AllianceDuty
 from protocol.rules.duties import (
     AttestDatasets,
     ClaimOwnSubmission,
@@ -32,7 +33,7 @@ RETRY_S = 1.0
 MAX_RETRY_S = 30.0
 
 # What the log asks of the account, and what it found out by itself.
-Act = Duty | Fault
+Act = Duty | AllianceDuty | Fault
 
 log = structlog.get_logger()
 
@@ -95,3 +96,5 @@ async def perform(kit: Kit, duty: Act) -> None:
             await creator.publish_key(kit, duty)
         case Fault():
             await faults.prove_fault(kit, duty)
+        case _:
+            await alliance.perform(kit, duty)

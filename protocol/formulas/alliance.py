@@ -68,6 +68,11 @@ def aggregation_weights(rows: Mapping[bytes, int]) -> dict[bytes, int]:
     return {proposer: min(rows[proposer], low) for proposer in sorted(rows)}
 
 
+def count_faulty(updates: int, *, faulty_millionths: int) -> int:
+    """Return how many of so many updates a robust aggregator takes for hostile, rounded down (alliance.md)."""
+    return updates * faulty_millionths // MILLION
+
+
 def vote(
     score: int | None, *, best: int, higher_is_better: bool, tolerance_millionths: int, floor_millionths: int
 ) -> int:

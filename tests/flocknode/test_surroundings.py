@@ -3,11 +3,12 @@
 import pytest
 from msgspec.structs import replace
 
-from flocknode.surroundings import ChainSurroundings, scan_task_blobs
+from flocknode.surroundings import ChainSurroundings, scan_alliance_blobs, scan_task_blobs
 from protocol.crypto import public_key
 from protocol.params import DEVNET
 from protocol.rules.arena.records import get_task, scan_submissions
 from protocol.rules.voters import get_voters
+from tests.alliance_play import BEST, FRESH, AlliancePlay, aggregate_of, update_of
 from tests.arena_play import Play
 
 
@@ -106,3 +107,21 @@ def test_the_state_is_read_once_for_each_height(play: Play, tmp_path) -> None:
     play.ledger.block()
     found.known_blobs()
     assert chain.reads == 2
+
+
+def test_an_alliance_needs_its_start_then_its_models_and_the_updates_of_its_round() -> None:
+    """The start until a round is accepted, then the latest and the best model; nothing of an alliance that ended."""
+    play = AlliancePlay(rounds=3).begin()
+    assert scan_alliance_blobs(play.ledger.state) == {FRESH}
+    proposers = play.proposers()
+    play.train()
+    assert scan_alliance_blobs(play.ledger.state) == {FRESH, *(update_of(person, 0) for person in proposers)}
+    play.hold().commit().reveal().confirm()
+    assert scan_alliance_blobs(play.ledger.state) == {aggregate_of(0)}
+    play.draw().train().hold().commit().reveal()
+    play.confirm(dict.fromkeys(play.voters(), play.confirmation(score=BEST - 1)))
+    assert scan_alliance_blobs(play.ledger.state) == {aggregate_of(0), aggregate_of(1)}, "the first is the best"
+    found = scan_task_blobs(play.ledger.state, play.participants[0].address)
+    assert found.named == found.offered == {aggregate_of(0), aggregate_of(1)}
+    play.run_round()
+    assert scan_alliance_blobs(play.ledger.state) == set()
