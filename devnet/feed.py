@@ -9,9 +9,9 @@ import trio
 
 from devnet.flock import Flock
 from flocknode.errors import ConnectionLost, NotRunning
-from flocknode.rpc.call import convert_result
+from flocknode.rpc.call import convert_job_event, convert_result
 from flocknode.rpc.client import open_client
-from flocknode.rpc.records import BlockEvent, LogLine, Notification, TaskEvent
+from flocknode.rpc.records import BlockEvent, JobEvent, LogLine, Notification, TaskEvent
 
 MAX_WAITING = 2000
 MAX_REMEMBERED = 4096
@@ -19,7 +19,7 @@ RECONNECT_S = 0.2
 # What a node does for a task by itself; all other phases are of the task, and every node tells them alike.
 WORK = "work"
 
-Happening = BlockEvent | TaskEvent | LogLine
+Happening = BlockEvent | JobEvent | LogLine
 
 
 class Told(NamedTuple):
@@ -64,7 +64,7 @@ def read_event(notification: Notification) -> Happening | None:
         case "blocks":
             return convert_result(notification.event, BlockEvent)
         case "tasks":
-            return convert_result(notification.event, TaskEvent)
+            return convert_job_event(notification.event)
         case "logs":
             return convert_result(notification.event, LogLine)
         case _:
@@ -145,7 +145,7 @@ def shared_part(line: LogLine) -> Hashable:
         case "block":
             return "block", fields["height"]
         case "round" if fields["phase"] != WORK:
-            return "round", fields["task"], fields["epoch"], fields["phase"]
+            return "round", tuple(fields.get(key) for key in ("task", "alliance", "epoch", "round", "phase"))
         case "waiting":
             return "waiting", fields["height"], fields["round"]
         case _:

@@ -12,8 +12,8 @@ from rich.text import Text
 from devnet.cast import CAST
 from devnet.feed import WORK, FirstOnly, Told, shared_part
 from flocknode.cli.text import Table, format_table
-from flocknode.logs import format_line, format_round
-from flocknode.rpc.records import LogLine, TaskEvent
+from flocknode.logs import format_line, format_round, get_round_fields
+from flocknode.rpc.records import AllianceEvent, LogLine, TaskEvent
 
 NAME_WIDTH = max(len(actor.name) for actor in CAST)
 STYLES = {"block": "dim", "round": "default", "waiting": "yellow", "warning": "yellow", "error": "red"}
@@ -58,9 +58,9 @@ class Screen:
     def told(self, told: Told) -> None:
         """Print what a node did for a task, and of a daemon's log what people watch, once for what all say alike."""
         match told.event:
-            case TaskEvent(phase=phase) as event if phase == WORK:
-                fields = {"task": event.name, "epoch": event.epoch + 1, "phase": phase, "text": event.text}
-                self._node_line(told.name, f"{time.strftime('%H:%M:%S')} {format_round(fields)}", STYLES["round"])
+            case (TaskEvent() | AllianceEvent()) as event if event.phase == WORK:
+                line = format_round(get_round_fields(event))
+                self._node_line(told.name, f"{time.strftime('%H:%M:%S')} {line}", STYLES["round"])
             case LogLine() as line if is_shown(line):
                 shared = shared_part(line)
                 if shared is None or self._first.is_new(shared):

@@ -4,6 +4,7 @@ Events that people watch rounds by have a form of their own; all others show the
 
     12:04:31 * block 42  r0  4 txs  4/4 signed  38 ms
     12:04:31   round digits e3  scored: 4 submissions, 3 validators  best 0.9417 (+0.0110)
+    12:04:33   round cancer-net t3  accepted: 4 of 4 updates, 3 voters  best 0.9417 (+0.0110)
     12:04:41 o waiting  height 43 r2  power online 50 % (need > 66.7 %)  missing carol, dave
 """
 
@@ -24,7 +25,7 @@ import structlog
 from flocknode.errors import HistoryGone
 from flocknode.log_files import MAX_OLD_FILES, end_last_line, get_first_number, get_last_number, read_lines
 from flocknode.rpc.history import PAGE_EVENTS, Page
-from flocknode.rpc.records import MAX_TAIL, Event, Level, LogLine
+from flocknode.rpc.records import MAX_TAIL, Event, JobEvent, Level, LogLine, TaskEvent
 
 LEVELS: Mapping[Level, int] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 LEVEL_NAMES: Mapping[str, Level] = {"debug": "debug", "info": "info", "warning": "warning"}
@@ -48,8 +49,19 @@ def format_block(fields: Fields) -> str:
 
 
 def format_round(fields: Fields) -> str:
-    """Return the line of a phase or round of a task: task (its name), epoch, phase, text; `height` is for programs."""
-    return f"  round {fields['task']} e{fields['epoch']}  {fields['phase']}: {fields['text']}"
+    """Return the line of a step of a task or an alliance, whose fields are those of `get_round_fields`."""
+    where = f"{fields['task']} e{fields['epoch']}" if "task" in fields else f"{fields['alliance']} t{fields['round']}"
+    return f"  round {where}  {fields['phase']}: {fields['text']}"
+
+
+def get_round_fields(event: JobEvent) -> dict[str, Any]:
+    """Return the fields of the line of an event: name, epoch or round from 1 on, phase, text."""
+    where: dict[str, Any]
+    if isinstance(event, TaskEvent):
+        where = {"task": event.name, "epoch": event.epoch + 1}
+    else:
+        where = {"alliance": event.name, "round": event.round + 1}
+    return {**where, "phase": event.phase, "text": event.text}
 
 
 def format_waiting(fields: Fields) -> str:

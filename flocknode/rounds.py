@@ -1,19 +1,22 @@
-"""Tells people what each block did: one line per block, and one for what it began in tasks of this node.
+"""Tells people what each block did: one line per block, and one for what it began in tasks and alliances of this node.
 
-What happened to tasks was written down with the block (`flocknode.task_events`); this module only passes it on. Events
-for subscribers cover all tasks, the log only this account's.
+What happened to these was written down with the block (`flocknode.task_events`); this module only passes it on. Events
+for subscribers cover all of them, the log only this account's.
 """
 
 from itertools import chain, takewhile
 
 import structlog
 
+from flocknode.alliance_events import make_alliance_event
 from flocknode.block_history import describe_commit
 from flocknode.chain import Chain
+from flocknode.logs import get_round_fields
 from flocknode.rpc.events import EventHub
-from flocknode.rpc.records import TaskEvent
+from flocknode.rpc.records import AllianceEvent, JobEvent, TaskEvent
 from flocknode.task_events import TaskHistory, encode_event, get_position, make_event
 from protocol.blocks import Block
+from protocol.rules.alliance.records import Alliance, get_alliance, get_participant
 from protocol.rules.arena.records import Task, get_member, get_task
 from protocol.tendermint.messages import Commit
 
@@ -39,30 +42,41 @@ class Rounds:
         ours = []
         for event in self._load_events(block.header.height):
             self._hub.publish("tasks", event)
-            if self._is_ours(event.task):
+            if self._is_ours(event):
                 ours.append(event)
         if ours:
             # With the block's own line that makes two, whatever happened in it.
             first, *others = ours
-            text = "; ".join([first.text, *(f"{one.name} e{one.epoch + 1} {one.phase}: {one.text}" for one in others)])
-            about = {"task": first.name, "epoch": first.epoch + 1, "phase": first.phase, "text": text}
-            log.info("round", height=block.header.height, **about)
+            text = "; ".join([first.text, *(f"{one.name} {place_of(one)} {one.phase}: {one.text}" for one in others)])
+            log.info("round", height=block.header.height, **{**get_round_fields(first), "text": text})
 
-    def report(self, task: Task, text: str) -> None:
-        """Tell what this node does for a task."""
+    def report(self, job: Task | Alliance, text: str) -> None:
+        """Tell what this node does for a task or an alliance."""
         height, index = place = self._chain.store.next_task_event()
-        event = make_event(task, height=height, index=index, epoch=task.epoch, phase=WORK, text=text)
+        event: JobEvent
+        if isinstance(job, Task):
+            event = make_event(job, height=height, index=index, epoch=job.epoch, phase=WORK, text=text)
+        else:
+            event = make_alliance_event(job, height=height, index=index, round=job.round, phase=WORK, text=text)
         self._chain.store.append_task_event(encode_event(event), place)
         self._hub.publish("tasks", event)
-        log.debug("round", task=task.spec.name, epoch=task.epoch + 1, phase=WORK, text=text)
+        log.debug("round", **get_round_fields(event))
 
-    def _load_events(self, height: int) -> list[TaskEvent]:
+    def _load_events(self, height: int) -> list[JobEvent]:
         """Return what a block did to tasks; what this node does at its height is told at once, by itself."""
         end = get_position((height + 1, 0))
         stored = chain.from_iterable(self._history.pages(get_position((height, 0))))
         events = [event for _, event in takewhile(lambda item: item[0] < end, stored)]
-        return [event for event in events if isinstance(event, TaskEvent) and event.phase != WORK]
+        return [event for event in events if isinstance(event, TaskEvent | AllianceEvent) and event.phase != WORK]
 
-    def _is_ours(self, number: int) -> bool:
-        view = self._chain.view
-        return get_task(view, number).creator == self._address or get_member(view, number, self._address) is not None
+    def _is_ours(self, event: JobEvent) -> bool:
+        view, address = self._chain.view, self._address
+        if isinstance(event, TaskEvent):
+            return get_task(view, event.task).creator == address or get_member(view, event.task, address) is not None
+        is_creator = get_alliance(view, event.alliance).creator == address
+        return is_creator or get_participant(view, event.alliance, address) is not None
+
+
+def place_of(event: JobEvent) -> str:
+    """Return the epoch of a task or the round of an alliance, as people count them."""
+    return f"e{event.epoch + 1}" if isinstance(event, TaskEvent) else f"t{event.round + 1}"

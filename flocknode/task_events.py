@@ -1,14 +1,15 @@
-"""What a block did to tasks, as the events that tell of it: a pure function of the state before and after.
+"""What a block did to tasks and alliances, as events that tell of it: a pure function of the state before and after.
 
 So every node tells the same, the events are stored with their block, and a reader finds those of any height.
 """
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 
 import msgspec
 
+from flocknode.alliance_events import Namer, make_alliance_event, tell_alliances
 from flocknode.rpc.history import PAGE_EVENTS, Page
-from flocknode.rpc.records import Event, TaskEvent
+from flocknode.rpc.records import AllianceEvent, Event, JobEvent, TaskEvent
 from protocol.crypto import integer_bytes
 from protocol.rules.arena.records import (
     TASKS,
@@ -31,29 +32,40 @@ MILLION = 10**6
 # A position is the height, then so many bits for the index of the event at that height.
 INDEX_BITS = 32
 
-Namer = Callable[[bytes], str]
+DECODER: msgspec.json.Decoder[JobEvent] = msgspec.json.Decoder(JobEvent)
 
 
 def describe_changes(
     before: StateView, changes: Mapping[bytes, bytes | None], *, height: int, name: Namer
-) -> list[TaskEvent]:
-    """Return what a block's changes of the state did to tasks, by task. `name` gives an account's name for people."""
+) -> list[JobEvent]:
+    """Return what a block's changes of the state did to tasks, then to alliances, each by number.
+
+    `name` gives an account's name for people.
+    """
     after = Overlay(before)
     for key, value in changes.items():
         after.put(key, value)
-    told: list[tuple[Task, int, str, str]] = []
+    events: list[JobEvent] = []
+    for task, epoch, phase, text in tell_tasks(before, after, changes, name):
+        events.append(make_event(task, height=height, index=len(events), epoch=epoch, phase=phase, text=text))
+    for alliance, round, phase, text in tell_alliances(before, after, changes, name):
+        index = len(events)
+        events.append(make_alliance_event(alliance, height=height, index=index, round=round, phase=phase, text=text))
+    return events
+
+
+def tell_tasks(
+    before: StateView, after: StateView, changes: Mapping[bytes, bytes | None], name: Namer
+) -> Iterator[tuple[Task, int, str, str]]:
+    """Yield (task, epoch, phase, sentence) of what a block's changes did to tasks."""
     for key in sorted(key for key in changes if key.startswith(TASKS.prefix)):
         number = key.removeprefix(TASKS.prefix)
         old, task = TASKS.get(before, number), TASKS.get(after, number)
         if task is None or (old is not None and (old.epoch, old.phase) == (task.epoch, task.phase)):
             continue
         if old is not None and old.phase is Phase.CLAIM:
-            told.append((task, old.epoch, "settled", describe_settled(after, task, old.epoch, name)))
-        told.append((task, task.epoch, task.phase.name.lower(), describe_phase(after, task, name)))
-    return [
-        make_event(task, height=height, index=index, epoch=epoch, phase=phase, text=text)
-        for index, (task, epoch, phase, text) in enumerate(told)
-    ]
+            yield task, old.epoch, "settled", describe_settled(after, task, old.epoch, name)
+        yield task, task.epoch, task.phase.name.lower(), describe_phase(after, task, name)
 
 
 def make_event(task: Task, *, height: int, index: int, epoch: int, phase: str, text: str) -> TaskEvent:
@@ -132,13 +144,13 @@ def find_best(result: EpochResult | None) -> int | None:
 # --- as they are stored -----------------------------------------------------------------------------------------------
 
 
-def encode_event(event: TaskEvent) -> bytes:
+def encode_event(event: JobEvent) -> bytes:
     """Return an event as it is stored."""
     return msgspec.json.encode(event)
 
 
 class TaskHistory:
-    """The past of the topic `tasks`: what each block did to tasks and what this node did for them, read from the disk.
+    """The past of the topic `tasks`: what each block did to tasks and alliances, and this node for them, from the disk.
 
     An event's position is its height and its index there.
     """
@@ -162,14 +174,14 @@ class TaskHistory:
 
     def position_of(self, event: Event) -> int | None:
         """Return the position: what comes live is stored already."""
-        assert isinstance(event, TaskEvent), "the topic of tasks"
+        assert isinstance(event, TaskEvent | AllianceEvent), "the topic of tasks"
         return get_position((event.height, event.index))
 
-    def load(self, position: int) -> list[tuple[int, TaskEvent]]:
+    def load(self, position: int) -> list[tuple[int, JobEvent]]:
         """Return the first events from a position on."""
         place = position >> INDEX_BITS, position & (1 << INDEX_BITS) - 1
         return [
-            (get_position(found), msgspec.json.decode(data, type=TaskEvent))
+            (get_position(found), DECODER.decode(data))
             for found, data in self._store.load_task_events(place, PAGE_EVENTS)
         ]
 

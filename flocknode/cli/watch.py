@@ -12,15 +12,14 @@ from flocknode.cli.options import Common, Options
 from flocknode.cli.output import note
 from flocknode.cli.work_text import format_work
 from flocknode.errors import ConnectionLost
-from flocknode.logs import format_block, format_round
-from flocknode.rpc.call import convert_result
+from flocknode.logs import format_block, format_round, get_round_fields
+from flocknode.rpc.call import convert_job_event, convert_result
 from flocknode.rpc.client import RpcClient, open_client
 from flocknode.rpc.records import (
     BlockEvent,
     Notification,
     PeerEvent,
     RoundEvent,
-    TaskEvent,
     Topic,
     WorkEvent,
     WorkList,
@@ -100,9 +99,7 @@ def _format(found: Notification) -> str:
             step = convert_result(found.event, RoundEvent)
             return _now(f"height {step.height} r{step.round}  {step.step}  {step.cause}".rstrip())
         case "tasks":
-            task = convert_result(found.event, TaskEvent)
-            fields = {"task": task.name, "epoch": task.epoch + 1, "phase": task.phase, "text": task.text}
-            return _now(format_round(fields))
+            return _now(format_round(get_round_fields(convert_job_event(found.event))))
         case "peers":
             peer = convert_result(found.event, PeerEvent)
             return _now(f"{peer.peer} {peer.change}  {peer.peers} connected")

@@ -6,7 +6,7 @@ longer than the daemon takes to reply.
 
 import socket
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 
@@ -14,6 +14,7 @@ from flocknode.errors import ConnectionLost, NotRunning
 from flocknode.home import Home
 from flocknode.rpc import jsonrpc
 from flocknode.rpc.jsonrpc import MAX_LINE_BYTES
+from flocknode.rpc.records import JobEvent
 
 R = TypeVar("R")
 
@@ -47,6 +48,12 @@ def convert_result(plain: object, kind: type[R]) -> R:
             f"the daemon answered with something else: {error}",
             help="The daemon may be of another version: stop it and start it again.",
         ) from error
+
+
+def convert_job_event(plain: object) -> JobEvent:
+    """Return an event of the topic `tasks`. Raises `ConnectionLost` when the daemon tells something else."""
+    event: JobEvent = convert_result(plain, cast(Any, JobEvent))
+    return event
 
 
 def not_running(home: Home) -> NotRunning:

@@ -5,7 +5,7 @@ from collections.abc import Generator, Sequence
 from typing import Protocol
 
 from flocknode.errors import HistoryGone
-from flocknode.rpc.records import BlockEvent, Event, PeerEvent, RoundEvent, TaskEvent, WorkEvent
+from flocknode.rpc.records import AllianceEvent, BlockEvent, Event, PeerEvent, RoundEvent, TaskEvent, WorkEvent
 
 # Events of one topic that are kept in memory.
 MAX_REMEMBERED = 4096
@@ -79,7 +79,7 @@ class MemoryHistory:
 def height_of(event: Event) -> int:
     """Return the height that an event belongs to."""
     match event:
-        case BlockEvent() | RoundEvent() | TaskEvent():
+        case BlockEvent() | RoundEvent() | TaskEvent() | AllianceEvent():
             return event.height
         case PeerEvent() | WorkEvent() | _:
             raise AssertionError(f"{type(event).__name__} belongs to no height")

@@ -146,7 +146,7 @@ class Delegation(Result):
 
 
 class Account(Result):
-    """What an account owns: spendable, bonded as a replica, staked and deposited in tasks, and on its way back.
+    """What an account owns: spendable, bonded as a replica, staked in tasks and alliances, and on its way back.
 
     What it delegates is worth `delegated_units`, that which waits for an epoch to begin included. `has_record`: it was
     paid in a verified task or alliance; that, or being recognised by governance, lets it create tasks without a stake.
@@ -307,7 +307,7 @@ class RoundEvent(Result):
     cause: str
 
 
-class TaskEvent(Result):
+class TaskEvent(Result, tag_field="job", tag="task"):
     """A phase of a task began or ended, or this node did a duty of it: topic `tasks`. `text` says it in a sentence.
 
     `index` is the event's place among those of its height.
@@ -318,6 +318,18 @@ class TaskEvent(Result):
     task: Count
     name: str
     epoch: Count
+    phase: str
+    text: str
+
+
+class AllianceEvent(Result, tag_field="job", tag="alliance"):
+    """A step of an alliance began, a round was settled with an outcome, or this node did a duty: topic `tasks`."""
+
+    height: Count
+    index: Count
+    alliance: Count
+    name: str
+    round: Count
     phase: str
     text: str
 
@@ -356,7 +368,9 @@ class WorkList(Result):
     works: tuple[WorkEvent, ...]
 
 
-Event = BlockEvent | RoundEvent | TaskEvent | LogLine | PeerEvent | WorkEvent
+# What became of a task or an alliance: the topic `tasks`.
+JobEvent = TaskEvent | AllianceEvent
+Event = BlockEvent | RoundEvent | JobEvent | LogLine | PeerEvent | WorkEvent
 
 
 class Subscription(Result):

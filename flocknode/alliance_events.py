@@ -1,0 +1,125 @@
+"""What a block did to alliances, in sentences: a pure function of the state before and after."""
+
+from collections.abc import Callable, Iterator, Mapping
+
+from flocknode.rpc.records import AllianceEvent
+from protocol.crypto import integer_bytes
+from protocol.formulas.alliance import is_better
+from protocol.rules.alliance.records import (
+    ALLIANCES,
+    Alliance,
+    AlliancePhase,
+    Selected,
+    get_round,
+    get_sheet,
+    get_update,
+    scan_participants,
+)
+from protocol.rules.alliance.results import ROUND_RESULTS, AllianceRole, Outcome, RoundResult
+from protocol.state import StateView
+
+MILLION = 10**6
+
+Namer = Callable[[bytes], str]
+# Of what, in which round (from 0), which phase, and the sentence.
+Sentence = tuple[Alliance, int, str, str]
+
+
+def tell_alliances(
+    before: StateView, after: StateView, changes: Mapping[bytes, bytes | None], name: Namer
+) -> Iterator[Sentence]:
+    """Yield what a block's changes did to alliances: rounds that were settled, phases that began."""
+    for key in sorted(key for key in changes if key.startswith(ALLIANCES.prefix)):
+        number = key.removeprefix(ALLIANCES.prefix)
+        old, alliance = ALLIANCES.get(before, number), ALLIANCES.get(after, number)
+        if alliance is None or (old is not None and (old.round, old.phase) == (alliance.round, alliance.phase)):
+            continue
+        if old is not None:
+            result = ROUND_RESULTS.get(after, number, integer_bytes(old.round))
+            if result is not None and ROUND_RESULTS.get(before, number, integer_bytes(old.round)) is None:
+                outcome = result.outcome.name.lower()
+                yield alliance, old.round, outcome, describe_result(result, old, alliance, name)
+        yield alliance, alliance.round, alliance.phase.name.lower(), describe_phase(after, alliance, name)
+
+
+def make_alliance_event(
+    alliance: Alliance, *, height: int, index: int, round: int, phase: str, text: str
+) -> AllianceEvent:
+    """Return the event of an alliance; `index` is its place among those of its height."""
+    return AllianceEvent(
+        height=height, index=index, alliance=alliance.id, name=alliance.spec.name, round=round, phase=phase, text=text
+    )
+
+
+def describe_phase(view: StateView, alliance: Alliance, name: Namer) -> str:
+    """Return what a phase that just began waits for, or how the alliance ended."""
+    match alliance.phase:
+        case AlliancePhase.OPENING:
+            return (
+                f"alliance {alliance.id} created by {name(alliance.creator)}, {alliance.spec.settings.rounds} rounds; "
+                f"waits for {alliance.spec.participants} participants"
+            )
+        case AlliancePhase.FINISHED:
+            return "its rounds are over: the rest of the pool is paid, stakes unbond"
+        case AlliancePhase.EXPIRED:
+            return "too few participants came, or nobody verified it: everything is returned"
+        case AlliancePhase.CANCELLED:
+            return f"{name(alliance.creator)} called it off: everything is returned"
+        case AlliancePhase.DRAW:
+            standing = sum(1 for _, one in scan_participants(view, alliance.id) if not one.is_out)
+            return f"{standing} participants; the beacon draws who trains and who judges"
+        case _:
+            return describe_step(view, alliance, name)
+
+
+def describe_step(view: StateView, alliance: Alliance, name: Namer) -> str:
+    """Return what a step of a round that just began waits for."""
+    number, current = alliance.round, get_round(view, alliance.id, alliance.round)
+    sheets = [get_sheet(view, alliance.id, number, one.address) for one in current.voters]
+    match alliance.phase:
+        case AlliancePhase.TRAIN:
+            return f"{list_names(current.proposers, name)} train; {list_names(current.voters, name)} judge"
+        case AlliancePhase.HOLD:
+            made = sum(get_update(view, alliance.id, number, one.address) is not None for one in current.proposers)
+            return f"{made} of {len(current.proposers)} updates are there; the voters fetch them"
+        case AlliancePhase.VOTE:
+            return f"{len(current.frozen)} updates count, which 2/3 of the voters hold; they score them unseen"
+        case AlliancePhase.REVEAL:
+            return f"{sum(sheet.commitment is not None for sheet in sheets)} of {len(sheets)} voters committed"
+        case _:
+            return f"{len(current.accepted)} of {len(current.frozen)} updates are accepted; the voters aggregate them"
+
+
+def list_names(selected: tuple[Selected, ...], name: Namer) -> str:
+    """Return the names of some participants."""
+    return ", ".join(name(one.address) for one in selected)
+
+
+def describe_result(result: RoundResult, before: Alliance, after: Alliance, name: Namer) -> str:
+    """Return a settled round in a line: what was accepted, who was absent, the score, and the best one so far."""
+    voters = sum(one.role is AllianceRole.VOTER and not one.is_absent for one in result.settled)
+    text = f"{describe_updates(result)}, {voters} voters"
+    absent = [name(one.address) for one in result.settled if one.is_absent]
+    if absent:
+        text += f", absent: {', '.join(absent)}"
+    if result.score is None:
+        return text
+    direction = before.spec.metric.higher_is_better
+    if result.outcome is not Outcome.ACCEPTED or after.best is None or after.best.score != result.score:
+        return f"{text}  score {result.score / MILLION:.4f}{describe_best(after)}"
+    if before.best is None or not is_better(result.score, before.best.score, higher_is_better=direction):
+        return f"{text}  best {result.score / MILLION:.4f}"
+    return f"{text}  best {result.score / MILLION:.4f} ({(result.score - before.best.score) / MILLION:+.4f})"
+
+
+def describe_updates(result: RoundResult) -> str:
+    """Return how many updates were accepted of those proposed; where only the aggregate counted, the votes on it."""
+    proposers = sum(one.role is AllianceRole.PROPOSER for one in result.settled)
+    if result.updates or not result.in_favour + result.against:
+        return f"{sum(update.is_accepted for update in result.updates)} of {proposers} updates"
+    return f"{proposers} proposers, aggregate {result.in_favour} to {result.against}"
+
+
+def describe_best(alliance: Alliance) -> str:
+    """Return the best accepted score, if there is one."""
+    return "" if alliance.best is None else f"  best {alliance.best.score / MILLION:.4f}"

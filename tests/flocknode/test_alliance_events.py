@@ -1,0 +1,98 @@
+"""What nodes tell of an alliance, on a real log: steps once, rounds with their outcome; only members log it."""
+
+import pytest
+import structlog
+
+from flocknode.chain import Chain
+from flocknode.logs import format_round
+from flocknode.rounds import Rounds
+from flocknode.rpc.events import EventHub
+from flocknode.rpc.records import AllianceEvent
+from flocknode.task_events import TaskHistory, get_position
+from storage.database import Database
+from storage.log import ChainStore
+from tests.alliance_play import BAD, AlliancePlay
+
+STEPS = ["draw", "train", "hold", "vote", "reveal", "confirm"]
+
+
+@pytest.fixture(scope="module")
+def play():
+    """Three rounds: one accepted, one in which a voter votes nobody up, one in which nobody trains."""
+    play = AlliancePlay(rounds=3).begin().run_round()
+    play.draw()
+    ballots = dict.fromkeys(play.voters(), play.ballot(good=[]))
+    play.train().hold()
+    play.commit({person: play.ballot(good=[]) for person in ballots}).reveal().confirm()
+    return play.skip_round()
+
+
+@pytest.fixture
+def chain(play, tmp_path):
+    database = Database(tmp_path)
+    yield Chain(play.ledger.document, ChainStore(database))
+    database.close()
+
+
+def follow(play, chain, address):
+    """Append all blocks; return the lines that an account's node logs, and all events of alliances."""
+    hub, told, lines = EventHub(), [], []
+    hub.publish = lambda topic, event: told.append(event)
+    rounds = Rounds(chain, hub=hub, address=address)
+    for block in play.ledger.blocks:
+        commit = play.ledger.sign_commit(block)
+        chain.commit_block(block, commit, chain.check_block(block))
+        with structlog.testing.capture_logs() as captured:
+            rounds.observe(block, commit, duration_ms=5)
+        lines += [format_round(line) for line in captured if line["event"] == "round"]
+    return rounds, lines, [event for event in told if isinstance(event, AllianceEvent)]
+
+
+def test_every_step_and_every_outcome_is_told_once(play, chain):
+    """A round that ends early skips steps; what became of it is told with it."""
+    _, _, told = follow(play, chain, play.stranger.address)
+    assert [event.phase for event in told if event.round == 0] == ["opening", *STEPS, "accepted"]
+    assert [event.phase for event in told if event.round == 1] == [*STEPS[:-1], "rejected"]
+    assert [event.phase for event in told if event.round == 2] == [*STEPS[:2], "void", "finished"]
+    (accepted,) = [event.text for event in told if event.phase == "accepted"]
+    assert accepted == "2 of 2 updates, 3 voters  best 0.8000"
+    (void,) = [event.text for event in told if event.phase == "void"]
+    assert "absent: participant" in void
+    drawn = next(event.text for event in told if event.phase == "train")
+    assert drawn.count("participant") == 5
+
+
+def test_members_log_it_and_strangers_do_not(play, chain):
+    """A line of the log names the alliance and its round, counted from 1."""
+    _, lines, _ = follow(play, chain, play.participants[0].address)
+    assert any(line.startswith("  round hospitals t1  accepted: 2 of 2 updates") for line in lines)
+    assert len(lines) >= len(STEPS)
+
+
+def test_strangers_log_nothing(play, chain):
+    """Who has no part in it is not bothered."""
+    _, lines, _ = follow(play, chain, play.stranger.address)
+    assert lines == []
+
+
+def test_the_past_is_told_again_with_own_work_in_it(play, chain):
+    """From the disk come the same events, and what this node did stands between them."""
+    rounds, _, told = follow(play, chain, play.creator.address)
+    rounds.report(play.record, "proposed update 0a51f727")
+    past = [event for _, event in TaskHistory(chain.store).load(get_position((0, 0)))]
+    assert past[:-1] == told
+    assert (past[-1].phase, past[-1].text, past[-1].name) == ("work", "proposed update 0a51f727", "hospitals")
+
+
+def test_a_better_score_is_told_with_what_it_gained(tmp_path):
+    """The second accepted model beats the first by 0.05; one that is worse names the best as well."""
+    play = AlliancePlay(rounds=3).begin().run_round()
+    for score in (850_000, 820_000):
+        play.draw().train().hold().commit().reveal()
+        play.confirm(dict.fromkeys(play.voters(), play.confirmation(score=score)))
+    database = Database(tmp_path)
+    _, _, told = follow(play, Chain(play.ledger.document, ChainStore(database)), play.creator.address)
+    database.close()
+    texts = [event.text.partition("  ")[2] for event in told if event.phase == "accepted"]
+    assert texts == ["best 0.8000", "best 0.8500 (+0.0500)", "score 0.8200  best 0.8500"]
+    assert BAD < 800_000
