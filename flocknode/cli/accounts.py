@@ -40,7 +40,7 @@ def show_account(who: str | None = None, /, *, options: Common) -> None:
                 ("address", found.address),
                 ("balance", f"{format_fml(found.balance_units)} FML"),
                 ("bonded as replica", f"{format_fml(found.bonded_units)} FML"),
-                ("staked in tasks", f"{format_fml(found.staked_units)} FML"),
+                ("staked", f"{format_fml(found.staked_units)} FML"),
                 ("delegated", f"{format_fml(found.delegated_units)} FML"),
                 ("unbonding", f"{format_fml(found.unbonding_units)} FML"),
                 ("next nonce", str(found.nonce)),

@@ -1,6 +1,5 @@
 """Commands about Arena tasks: create, join, submit, leave, and what became of them."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -25,6 +24,7 @@ from flocknode.cli.arena_proofs import complain, prove_piece, prove_verdict, pub
 from flocknode.cli.arena_sending import send_about_task
 from flocknode.cli.arena_training import training
 from flocknode.cli.datasets import require_dataset
+from flocknode.cli.model_options import parse_options, parse_settings
 from flocknode.cli.options import Common
 from flocknode.cli.output import show
 from flocknode.cli.text import FIRST_EPOCH, parse_fml, parse_millionths
@@ -101,11 +101,11 @@ def create(
     no_wait
         Return as soon as the transaction is in the mempool.
     """
-    asked = {"name": name, "family": family, "model": _parse_settings(set), "metric": metric, "epochs": epochs}
+    asked = {"name": name, "family": family, "model": parse_settings(set), "metric": metric, "epochs": epochs}
     bounds = {"metric_low_millionths": parse_millionths(low), "metric_high_millionths": parse_millionths(high)}
     datasets = {"dataset_a": require_dataset(data_a), "dataset_b": require_dataset(data_b)}
     money = {"escrow_units": parse_fml(escrow), "stake_units": None if stake is None else parse_fml(stake)}
-    more = {**needs.to_params(), "settings": _parse_options(option or []), "wait": not no_wait}
+    more = {**needs.to_params(), "settings": parse_options(option or []), "wait": not no_wait}
     params = {**asked, **bounds, **datasets, **money, **more, **baseline.to_params()}
     return send_about_task(options, "arena.create", **params)
 
@@ -261,27 +261,6 @@ def _index(epoch: int | None) -> int | None:
     if epoch is not None and epoch < FIRST_EPOCH:
         raise UsageError(f"epochs count from {FIRST_EPOCH}")
     return None if epoch is None else epoch - FIRST_EPOCH
-
-
-def _parse_options(entries: list[str]) -> dict[str, int | str]:
-    options: dict[str, int | str] = {}
-    for entry in entries:
-        name, _, value = entry.partition("=")
-        if not value:
-            raise UsageError(f"{entry!r} is not an option such as aggregation=median")
-        options[name] = int(value) if value.isdecimal() else value
-    return options
-
-
-def _parse_settings(entries: list[str]) -> Mapping[str, list[int]]:
-    settings: dict[str, list[int]] = {}
-    for entry in entries:
-        name, _, values = entry.partition("=")
-        try:
-            settings[name] = [int(value) for value in values.split(",")]
-        except ValueError as error:
-            raise UsageError(f"{entry!r} is not a setting such as layers=64,32,10") from error
-    return settings
 
 
 def _existing(path: Path) -> str:

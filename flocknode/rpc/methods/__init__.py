@@ -7,6 +7,10 @@ from flocknode.node import Node
 from flocknode.rpc.dispatch import Handler
 from flocknode.rpc.methods import (
     accounts,
+    alliance,
+    alliance_acts,
+    alliance_explain,
+    alliance_rounds,
     arena,
     arena_acts,
     arena_audit,
@@ -31,6 +35,10 @@ def make_methods(node: Node) -> dict[str, Handler]:
         accounts,
         transactions,
         chain,
+        alliance,
+        alliance_acts,
+        alliance_explain,
+        alliance_rounds,
         arena,
         arena_acts,
         arena_audit,

@@ -11,7 +11,9 @@ from protocol.rules.standing import get_standing
 from protocol.state import StateView
 from protocol.transactions import Recognise
 
-BALANCE, BOND, STAKE, DEPOSIT, UNBONDING = b"b", b"k", b"s", b"d", b"u"
+BALANCE, UNBONDING = b"b", b"u"
+# Stakes and deposits in tasks, a creator's and a participant's stake in alliances.
+STAKES = (b"s", b"d", b"c", b"f")
 
 
 def describe_account(state: StateView, address: bytes) -> Account:
@@ -26,7 +28,7 @@ def describe_account(state: StateView, address: bytes) -> Account:
         nonce=get_next_nonce(state, address),
         balance_units=purses.get_units(state, purses.balance_of(address)),
         bonded_units=purses.get_units(state, purses.replica_bond_of(address)),
-        staked_units=bonded(STAKE) + bonded(DEPOSIT),
+        staked_units=sum(map(bonded, STAKES)),
         delegated_units=sum(one.worth_units + one.waiting_units for one in delegations),
         unbonding_units=bonded(UNBONDING),
         has_record=standing.has_record,

@@ -17,11 +17,12 @@ from flocknode.rpc import records as r
 from flocknode.rpc.events import EventHub, make_log_methods
 from flocknode.rpc.server import RpcServer
 from protocol.errors import InsufficientFunds, NotFound
+from tests.flocknode.cli.alliance_answers import AllianceAnswers
 from tests.flocknode.cli.arena_answers import NOW_MS, ArenaAnswers
 from tests.flocknode.cli.audit_answers import AuditAnswers
 
 
-class Node(ArenaAnswers, AuditAnswers):
+class Node(ArenaAnswers, AllianceAnswers, AuditAnswers):
     """Handlers that answer with fixed records, about the accounts of a real genesis document."""
 
     def __init__(self, homes):
@@ -81,6 +82,7 @@ class Node(ArenaAnswers, AuditAnswers):
             "arena.training": self.trainings,
             "arena.audit": self.audit,
             "arena.explain": self.explain,
+            **self.alliance_handlers(),
         }
 
     async def status(self) -> r.NodeStatus:

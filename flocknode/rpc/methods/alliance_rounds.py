@@ -1,0 +1,139 @@
+"""`alliance.rounds`: who was selected in each round, what was voted on, and what became of it."""
+
+from flocknode.node import Node
+from flocknode.rpc.alliance_records import AllianceReference, JudgedUpdate, Round, RoundList, RoundState, Share
+from flocknode.rpc.dispatch import Handler
+from flocknode.rpc.methods.alliance import ROLES, find_alliance
+from flocknode.rpc.records import MAX_LIST, Count
+from protocol.crypto import integer_bytes
+from protocol.rules.alliance import records, results
+from protocol.rules.alliance.records import CLOSED_PHASES, AlliancePhase, get_round, get_sheet, get_update
+from protocol.rules.alliance.results import ROUND_RESULTS, AllianceRole, Outcome
+from protocol.state import StateView
+
+USUAL_ROUNDS = 20
+OUTCOMES: dict[Outcome, RoundState] = {
+    Outcome.ACCEPTED: "accepted",
+    Outcome.REJECTED: "rejected",
+    Outcome.VOID: "void",
+}
+
+
+def describe_round(state: StateView, alliance: records.Alliance, number: int) -> Round | None:
+    """Return a round that was settled or is running; None for any other."""
+    result = ROUND_RESULTS.get(state, integer_bytes(alliance.id), integer_bytes(number))
+    if result is not None:
+        return describe_settled(result, number)
+    if number == alliance.round and alliance.phase not in (AlliancePhase.OPENING, *CLOSED_PHASES):
+        return describe_running(state, alliance)
+    return None
+
+
+def describe_settled(result: results.RoundResult, number: int) -> Round:
+    """Return a settled round."""
+    return Round(
+        round=number,
+        state=OUTCOMES[result.outcome],
+        phase=None,
+        pool_units=result.pool,
+        reward_units=result.reward,
+        paid_units=sum(one.earned for one in result.settled),
+        slashed_units=sum(one.slashed for one in result.settled),
+        root=None if result.model is None else result.model.root.hex(),
+        score_millionths=result.score,
+        in_favour=result.in_favour,
+        against=result.against,
+        updates=tuple(
+            JudgedUpdate(
+                proposer=update.proposer.hex(),
+                in_favour=update.in_favour,
+                against=update.against,
+                score_millionths=update.score,
+                gain_millionths=update.gain,
+                is_accepted=update.is_accepted,
+            )
+            for update in result.updates
+        ),
+        shares=tuple(
+            Share(
+                account=one.address.hex(),
+                role=ROLES[one.role],
+                stake_units=one.stake,
+                merit_millionths=one.merit,
+                has_acted=not one.is_absent,
+                is_absent=one.is_absent,
+                earned_units=one.earned,
+                slashed_units=one.slashed,
+            )
+            for one in result.settled
+        ),
+        settled_height=result.settled_height,
+    )
+
+
+def describe_running(state: StateView, alliance: records.Alliance) -> Round:
+    """Return the round that is going on; before the draw nobody is selected."""
+    current = get_round(state, alliance.id, alliance.round)
+    selected = [(one, AllianceRole.PROPOSER) for one in current.proposers]
+    selected += [(one, AllianceRole.VOTER) for one in current.voters]
+    return Round(
+        round=alliance.round,
+        state="running",
+        phase=alliance.phase.name.lower(),
+        pool_units=0,
+        reward_units=0,
+        paid_units=0,
+        slashed_units=0,
+        root=None,
+        score_millionths=None,
+        in_favour=0,
+        against=0,
+        updates=(),
+        shares=tuple(
+            Share(
+                account=one.address.hex(),
+                role=ROLES[role],
+                stake_units=one.stake,
+                merit_millionths=None,
+                has_acted=has_acted(state, alliance, one.address, role),
+                is_absent=False,
+                earned_units=0,
+                slashed_units=0,
+            )
+            for one, role in selected
+        ),
+        settled_height=None,
+    )
+
+
+def has_acted(state: StateView, alliance: records.Alliance, address: bytes, role: AllianceRole) -> bool:
+    """Return whether a selected participant has done what the current step waits for; a proposer, its training."""
+    if role is AllianceRole.PROPOSER:
+        return get_update(state, alliance.id, alliance.round, address) is not None
+    sheet = get_sheet(state, alliance.id, alliance.round, address)
+    done = {
+        AlliancePhase.HOLD: sheet.held,
+        AlliancePhase.VOTE: sheet.commitment,
+        AlliancePhase.REVEAL: sheet.ballot,
+        AlliancePhase.CONFIRM: sheet.confirmation,
+    }
+    return done.get(alliance.phase) is not None
+
+
+def make_methods(node: Node) -> dict[str, Handler]:
+    """Return the methods of this namespace about rounds."""
+
+    async def rounds(
+        *, alliance: AllianceReference, round: Count | None = None, limit: Count = USUAL_ROUNDS
+    ) -> RoundList:
+        """List the newest rounds of an alliance, or one of them: roles, votes, scores, rewards and slashes."""
+        view = node.chain.view
+        found = find_alliance(view, alliance)
+        first = max(0, found.round + 1 - min(limit, MAX_LIST))
+        numbers = range(first, found.round + 1) if round is None else (round,)
+        described = (describe_round(view, found, number) for number in numbers)
+        return RoundList(
+            alliance=found.id, name=found.spec.name, rounds=tuple(one for one in described if one is not None)
+        )
+
+    return {"alliance.rounds": rounds}

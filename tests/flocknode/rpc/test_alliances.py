@@ -1,0 +1,145 @@
+"""How alliances look over RPC, read from the state of a real ledger."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from flocknode.errors import UsageError
+from flocknode.rpc.methods import alliance, alliance_acts, alliance_explain, alliance_rounds
+from flocknode.rpc.methods.accounts import describe_account
+from protocol.alliance_acts import CreateAlliance, LeaveAlliance
+from protocol.errors import NotFound
+from protocol.params import DEVNET
+from protocol.rules.alliance.records import AlliancePhase
+from tests.alliance_play import FRESH, AlliancePlay
+from tests.ledger_driver import FML
+
+
+def make_node(play):
+    """Return what the methods need of a node."""
+    head = play.ledger.before.head
+    return SimpleNamespace(
+        chain=SimpleNamespace(view=play.ledger.state, head=head, params=play.ledger.before.params),
+        kit=SimpleNamespace(blobs=SimpleNamespace(has=lambda blob: blob == FRESH), address=play.creator.address),
+    )
+
+
+async def ask(play, method, **params):
+    node = make_node(play)
+    namespaces = (alliance, alliance_rounds, alliance_explain)
+    methods = {name: found for one in namespaces for name, found in one.make_methods(node).items()}
+    return await methods[method](**params)
+
+
+async def test_an_alliance_in_one_line_and_in_full():
+    """While it opens it counts who came; once it runs it says where it stands; the pool is what rounds may pay."""
+    play = AlliancePlay(participants=5, rounds=2, escrow=1_000 * FML)
+    play.join(play.participants[0])
+    play.ledger.block()
+    (one,) = (await ask(play, "alliance.list")).alliances
+    assert (one.status, one.phase, one.participants, one.wanted) == ("opening", None, 1, 5)
+    assert (one.pool_units, one.funding, one.best_millionths) == (1_000 * FML, "escrow", None)
+    play.begin(play.participants[1:]).run_round()
+    assert (await ask(play, "alliance.list", status="finished")).alliances == ()
+    shown = await ask(play, "alliance.show", alliance="hospitals")
+    assert (shown.summary.status, shown.summary.phase, shown.summary.round) == ("running", "draw", 1)
+    assert (shown.start, shown.base_task, shown.winner) == (FRESH.root.hex(), None, None)
+    assert shown.best == shown.latest
+    assert (shown.latest.round, shown.latest.score_millionths, shown.latest.is_held) == (0, 800_000, False)
+    assert (shown.joining_stake_units, shown.threshold_units) == (64 * FML, 32 * FML)
+    assert shown.parameters["aggregator"] == "fedavg"
+    assert await ask(play, "alliance.show", alliance="1") == shown
+    play.run_round()
+    assert [one.status for one in (await ask(play, "alliance.list")).alliances] == ["finished"]
+
+
+async def test_participants_with_what_they_earned_and_whether_they_may_be_drawn():
+    """Earned in the round, which adds to the stake; leaving on request. Stakes count as staked, the creator's too."""
+    play = AlliancePlay(rounds=3).begin().run_round()
+    leaver = play.participants[0]
+    play.send(leaver, LeaveAlliance(1))
+    found = {one.account: one for one in (await ask(play, "alliance.participants", alliance="1")).participants}
+    assert len(found) == len(play.participants)
+    assert found[leaver.address.hex()].standing == "leaving"
+    assert {one.standing for account, one in found.items() if account != leaver.address.hex()} == {"active"}
+    assert sum(one.earned_units for one in found.values()) == sum(one.earned for one in play.result(0).settled)
+    assert all(one.stake_units == 64 * FML + one.earned_units for one in found.values())
+    assert describe_account(play.ledger.state, leaver.address).staked_units == found[leaver.address.hex()].stake_units
+    assert describe_account(play.ledger.state, play.creator.address).staked_units == 100 * FML
+
+
+async def test_a_running_round_says_who_is_waited_for():
+    """Proposers that trained, voters that did the current step; nobody has earned anything yet."""
+    play = AlliancePlay(rounds=2).begin()
+    first, second = play.proposers()
+    play.train([first, second])
+    play.hold()
+    voter = play.voters()[0]
+    play.send_commitment(voter, play.ballot())
+    play.ledger.block()
+    (running,) = (await ask(play, "alliance.rounds", alliance="1")).rounds
+    assert (running.state, running.phase, running.round, running.settled_height) == ("running", "vote", 0, None)
+    acted = {share.account for share in running.shares if share.has_acted}
+    assert acted == {first.address.hex(), second.address.hex(), voter.address.hex()}
+    assert {share.merit_millionths for share in running.shares} == {None}
+
+
+async def test_settled_rounds_with_votes_rewards_and_slashes():
+    """The newest ones, or one of them; a void round has neither model nor reward, and says who was absent."""
+    play = AlliancePlay(rounds=4).begin().run_round().skip_round().run_round()
+    rounds = (await ask(play, "alliance.rounds", alliance="1")).rounds
+    assert [one.state for one in rounds] == ["accepted", "void", "accepted", "running"]
+    accepted, void = rounds[:2]
+    assert (accepted.score_millionths, accepted.in_favour, accepted.against) == (800_000, 3, 0)
+    assert all(update.is_accepted and update.in_favour == 3 for update in accepted.updates)
+    assert accepted.paid_units == sum(share.earned_units for share in accepted.shares) > 0
+    assert (void.root, void.paid_units, void.updates) == (None, 0, ())
+    absent = [share for share in void.shares if share.is_absent]
+    assert {share.role for share in absent} == {"proposer"}
+    assert all(share.slashed_units > 0 and not share.has_acted for share in absent)
+    assert (await ask(play, "alliance.rounds", alliance="1", round=1)).rounds == (void,)
+    assert [one.round for one in (await ask(play, "alliance.rounds", alliance="1", limit=2)).rounds] == [2, 3]
+    assert (await ask(play, "alliance.rounds", alliance="1", round=9)).rounds == ()
+
+
+async def test_a_name_must_be_of_one_alliance():
+    """An unknown one is not found; of two with one name the numbers are told."""
+    play = AlliancePlay()
+    with pytest.raises(NotFound, match="there is no alliance 'clinics'"):
+        await ask(play, "alliance.show", alliance="clinics")
+    play.send(play.creator, CreateAlliance(play.spec, 100 * FML, 1_000 * FML))
+    with pytest.raises(UsageError, match="2 alliances are called 'hospitals'") as caught:
+        await ask(play, "alliance.rounds", alliance="hospitals")
+    assert "1, 2" in caught.value.help
+    assert play.phase is AlliancePhase.OPENING
+
+
+def test_settings_that_are_none_are_named():
+    """A wrong setting says which there are."""
+    changed = alliance_acts.with_options(DEVNET.alliance.settings, {"rounds": 5, "aggregator": "krum"})
+    assert (changed.rounds, changed.aggregator.name) == (5, "KRUM")
+    with pytest.raises(UsageError, match="round") as caught:
+        alliance_acts.with_options(DEVNET.alliance.settings, {"round": 5})
+    assert "tolerance_millionths" in caught.value.help
+
+
+async def test_every_reward_and_slash_is_explained():
+    """Origins add up to what was paid, burned and kept to what was taken; the remainder comes when it has ended."""
+    play = AlliancePlay(rounds=3).begin().run_round().skip_round()
+    found = (await ask(play, "alliance.explain", alliance="1")).traces
+    rewards = [one for one in found if one.kind in ("proposing", "voting")]
+    assert sum(one.units for one in rewards) == sum(one.earned for one in play.result(0).settled)
+    assert all(one.origins.escrow_units == one.units for one in rewards)
+    slashes = [one for one in found if one.kind == "absence"]
+    assert {one.round for one in slashes} == {1}
+    assert all(one.burned_units + one.kept_units == one.units > 0 for one in slashes)
+    voter = next(one for one in rewards if one.kind == "voting")
+    assert all(vote.voter == voter.account and vote.vote == 1 for vote in voter.votes)
+    assert {step.tag for step in voter.steps} >= {"L5", "L6"}
+    only = await ask(play, "alliance.explain", alliance="1", round=0, account=voter.account)
+    assert only.traces == (voter,)
+    with pytest.raises(NotFound):
+        await ask(play, "alliance.explain", alliance="1", round=2)
+    play.run_round()
+    remainder = [one for one in (await ask(play, "alliance.explain", alliance="1")).traces if one.round is None]
+    assert sum(one.units for one in remainder) == sum(one.units for one in play.closing().paid)
