@@ -21,6 +21,11 @@ TEXT_ROWS = {"a": 1, "b": 1, "first": 4, "second": 3, "third": 2, "rest": 5}
 SPLIT_SEED = 7
 
 
+# With an alliance after the task, seven owners keep data of their own besides, of which nothing leaves their homes.
+OWNERS = tuple(f"owner-{number}" for number in range(1, 8))
+ROWS_WITH_OWNERS = {**ROWS, **dict.fromkeys(OWNERS, 2)}
+
+
 @dataclass(frozen=True)
 class Application:
     """One kind of task; `low` and `high` are the values of the metric that become the scores 0 and 1, in millionths."""

@@ -44,6 +44,7 @@ def run(
     *,
     once: Annotated[bool, Flag] = False,
     task: Annotated[tuple[ApplicationName, ...], Parameter(negative="")] = ("digits",),
+    alliance: Annotated[bool, Flag] = False,
     json: Path | None = None,
     svg: Path | None = None,
     fresh: Annotated[bool, Flag] = False,
@@ -57,6 +58,8 @@ def run(
         Stop after the tasks; exit code 0 only if all nodes agree, the supply adds up and the tasks settled.
     task
         What the task is about; given several times, so many tasks run at once, with the nodes in other roles in each.
+    alliance
+        Make the task's winner an FL Alliance of all seven afterwards, each with data that never leaves its home.
     json
         Write what happened to this file.
     svg
@@ -67,7 +70,7 @@ def run(
         Folder of the homes and the chain.
     """
     folder, screen = State(state.absolute()), Screen()
-    options = RunOptions(tasks=task, once=once, json=json, svg=svg, fresh=fresh)
+    options = RunOptions(tasks=task, alliance=alliance, once=once, json=json, svg=svg, fresh=fresh)
     with hold(folder):
         return run_held(lambda launch: run_devnet(folder, options, screen, launch))
 
@@ -204,6 +207,44 @@ def scenario_flooding(
     folder, options = State(state.absolute()), FloodingOptions(seed=seed, nodes=nodes, has_calm=calm, json=json)
     with hold(folder):
         return run_held(lambda _: run_flooding(folder, options, Screen()))
+
+
+@scenario.command(name="alliance-vanish")
+def scenario_vanish(*, state: Folder = DEFAULT / "scenario-alliance-vanish") -> int:
+    """Kill proposers and voters of an alliance within rounds; it costs them, and the others only time.
+
+    Parameters
+    ----------
+    state
+        Folder of the homes; earlier ones in it are forgotten.
+    """
+    from devnet.vanish import run_vanish
+
+    folder = State(state.absolute())
+    with hold(folder):
+        return run_held(lambda _: run_vanish(folder, Screen()))
+
+
+@scenario.command(name="hospitals")
+def scenario_hospitals(
+    *, rounds: int = 20, json: Path | None = None, state: Folder = DEFAULT / "scenario-hospitals"
+) -> int:
+    """Five hospitals predict diabetes together on real daemons, and none of them shows its patients' data.
+
+    Parameters
+    ----------
+    rounds
+        So many rounds, in each of which two hospitals train and three judge.
+    json
+        Write the scores of all rounds to this file.
+    state
+        Folder of the homes; earlier ones in it are forgotten.
+    """
+    from devnet.hospitals import HospitalOptions, run_hospitals
+
+    folder, options = State(state.absolute()), HospitalOptions(rounds=rounds, json=json)
+    with hold(folder):
+        return run_held(lambda _: run_hospitals(folder, options, Screen()))
 
 
 def require(path: Path) -> State:

@@ -23,9 +23,10 @@ ASK_AGAIN_S = 0.2
 class Flock:
     """The daemons of a devnet, by name."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, daemons: dict[str, Daemon] | None = None) -> None:
+        """Take the cast's daemons, or others that have homes in the folder."""
         self.state = state
-        self.daemons = {
+        self.daemons = daemons or {
             actor.name: Daemon(actor.name, state.home(actor.name), state.output(actor.name)) for actor in CAST
         }
 

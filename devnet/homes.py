@@ -90,10 +90,12 @@ async def split_data(state: State, applications: Iterable[Application]) -> None:
             await worker.stop()
 
 
-def make_split(name: DatasetName, weights: Mapping[str, int], directory: Path) -> SplitDataset:
+def make_split(
+    name: DatasetName, weights: Mapping[str, int], directory: Path, *, seed: int = SPLIT_SEED
+) -> SplitDataset:
     """Return the job that cuts a dataset."""
     parts: Sequence[DatasetPart] = [DatasetPart(name, weight) for name, weight in weights.items()]
-    job = SplitDataset(name=name, seed=SPLIT_SEED, parts=tuple(parts), directory=str(directory.absolute()))
+    job = SplitDataset(name=name, seed=seed, parts=tuple(parts), directory=str(directory.absolute()))
     return msgspec.convert(msgspec.to_builtins(job), SplitDataset)
 
 

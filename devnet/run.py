@@ -2,14 +2,15 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import trio
 
 from devnet import checks, gather, play
-from devnet.applications import APPLICATIONS, ApplicationName
+from devnet.alliance_story import run_alliance
+from devnet.applications import APPLICATIONS, ROWS_WITH_OWNERS, ApplicationName
 from devnet.cast import CAST, GOVERNANCE, Casting, cast_task
 from devnet.checks import Check
 from devnet.control import make_server
@@ -35,11 +36,12 @@ SETTLE_S = 600.0
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What the person asked for: what the tasks are about, all at once; stop after them; where report and picture go;
-    forget the earlier chain.
+    """What the person asked for: what the tasks are about, all at once; whether the winner of the first becomes an
+    alliance; stop after that; where report and picture go; forget the earlier chain.
     """
 
     tasks: tuple[ApplicationName, ...]
+    alliance: bool
     once: bool
     json: Path | None
     svg: Path | None
@@ -79,6 +81,8 @@ async def run_devnet(state: State, options: RunOptions, screen: Screen, launch: 
         if target is not None and not target.absolute().parent.is_dir():
             raise DevnetError(f"there is no folder for {target}")
     castings = [cast_task(APPLICATIONS[name], number) for number, name in enumerate(options.tasks)]
+    if options.alliance:
+        castings = [replace(one, application=replace(one.application, rows=ROWS_WITH_OWNERS)) for one in castings]
     await prepare(state, screen, castings, fresh=options.fresh)
     flock = Flock(state)
     async with running(flock, screen.say) as nursery:
@@ -90,6 +94,8 @@ async def run_devnet(state: State, options: RunOptions, screen: Screen, launch: 
         await nursery.start(server.run)
         settled = await run_tasks(flock, observer, screen, nursery, castings, is_only=options.once)
         passed = await conclude(flock, screen, settled, options.json)
+        if options.alliance:
+            passed = await run_alliance(flock, screen, settled.tasks[0], castings[0].application) and passed
         if options.svg is not None:
             options.svg.write_text(picture.draw("One AI Arena task on seven daemons"), encoding="utf-8")
         if not options.once:

@@ -97,6 +97,20 @@ def zk(*, json: Path | None = None) -> int:
     return _measure(bench_zk, json)
 
 
+@app.command
+def alliance(*, json: Path | None = None) -> int:
+    """Rounds of an alliance a second on 4 and 10 daemons, by step, beside the plain loop on the same data.
+
+    Parameters
+    ----------
+    json
+        Write the figures to this file as well.
+    """
+    from devnet.bench.alliance import bench_alliance
+
+    return _measure(bench_alliance, json)
+
+
 def _measure(bench: Callable[[], Awaitable[Report]], path: Path | None) -> int:
     report = trio.run(bench)
     show_report(report, Screen())

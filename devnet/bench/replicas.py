@@ -1,11 +1,12 @@
 """A few replicas on this machine: daemons of one chain that end with whoever asked for them."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import trio
+from msgspec.structs import replace
 
 from devnet.daemon import Daemon
 from devnet.homes import HOST, choose_ports
@@ -19,10 +20,14 @@ from protocol.types import UNITS_PER_FML
 
 BALANCE_FML = 1_000_000
 BOND_FML = 10_000
+DEVNET_ITSELF: Mapping[str, int] = {}
 
 
-def create_replicas(folder: Path, count: int) -> list[Home]:
-    """Create the homes of so many replicas of one chain that know each other's addresses."""
+def create_replicas(folder: Path, count: int, params: Mapping[str, int] = DEVNET_ITSELF) -> list[Home]:
+    """Create the homes of so many replicas of one chain that know each other's addresses.
+
+    `params` are what the chain's constants differ in from the devnet's.
+    """
     homes = {f"n{number}": Home(folder / f"n{number}") for number in range(count)}
     for home in homes.values():
         create_home(home, genesis=None, port=None, bootstrap=(), name=None, passphrase=None)
@@ -33,6 +38,7 @@ def create_replicas(folder: Path, count: int) -> list[Home]:
         balance_units=BALANCE_FML * UNITS_PER_FML,
         bond_units=BOND_FML * UNITS_PER_FML,
     )
+    document = replace(document, params=replace(document.params, **params))
     ports = choose_ports(dict.fromkeys(homes, 0))
     addresses = {
         name: f"/ip4/{HOST}/tcp/{ports[name]}/p2p/{load_public_keys(home).peer_id}" for name, home in homes.items()
@@ -53,9 +59,11 @@ async def running_replicas(count: int) -> AsyncIterator[list[Daemon]]:
 
 
 @asynccontextmanager
-async def replicas_in(folder: Path, count: int) -> AsyncIterator[list[Daemon]]:
+async def replicas_in(
+    folder: Path, count: int, params: Mapping[str, int] = DEVNET_ITSELF
+) -> AsyncIterator[list[Daemon]]:
     """Give so many daemons with homes in a folder, once they have committed a block; they are stopped at the end."""
-    homes = create_replicas(folder, count)
+    homes = create_replicas(folder, count, params)
     daemons = [Daemon(home.path.name, home, folder / f"{home.path.name}.log") for home in homes]
     try:
         for daemon in daemons:

@@ -28,13 +28,17 @@ class Daemon:
         self.output = home.path / "output"
         self.process = None
 
+        # What is in the environment of its process, and where that looks for modules before anywhere else.
+        self.environment = {}
+        self.path = ""
         self.passphrase = PASSPHRASE
         self.passphrase_file = home.path / "passphrase"
 
     def start(self, *arguments, **environment):
         """Start the process and return once it answers."""
         words = [sys.executable, "-m", "flocknode", "node", "--home", str(self.home.path), *arguments]
-        env = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+        path = os.pathsep.join(filter(None, (self.path, str(ROOT))))
+        env = {**os.environ, "PYTHONPATH": path, **self.environment, **environment}
         with self.output.open("ab") as output:
             self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=env)
         deadline = time.monotonic() + START_S
