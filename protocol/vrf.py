@@ -35,6 +35,8 @@ MAX_RING_SIZE = 128
 GROUP_ORDER = 2**252 + 27742317777372353535851937790883648493
 _ELEMENT_BYTES = 32
 _IDENTITY = bytes(_ELEMENT_BYTES)
+# Stands in front of an element among the parts of a hash.
+_ELEMENT_LENGTH = _ELEMENT_BYTES.to_bytes(4, "big")
 
 
 def ring_proof_bytes(size: int) -> int:
@@ -126,11 +128,11 @@ def prove_ring(secret: bytes, *, ring: Iterable[bytes], alpha: bytes, ad: bytes,
         _nonce("flock/vrf/ring/nonce", secret, randomness, *message, index.to_bytes(4, "big")) for index in range(size)
     ]
     nonce = responses[own]
-    challenges = [b""] * size
+    challenges, begun = [b""] * size, _begin_hash("flock/vrf/ring/challenge", *message)
     left, right = _multiply_base(nonce), _multiply(nonce, base)
     for step in range(1, size + 1):
         index = (own + step) % size
-        challenges[index] = _hash_to_scalar("flock/vrf/ring/challenge", *message, left, right)
+        challenges[index] = _end_challenge(begun, left, right)
         left = _combine(responses[index], None, challenges[index], keys[index])
         right = _combine(responses[index], base, challenges[index], linking_tag)
     responses[own] = _respond(nonce, challenges[own], secret)
@@ -147,11 +149,11 @@ def verify_ring(ring: Iterable[bytes], *, alpha: bytes, ad: bytes, proof: bytes)
     linking_tag, first, *responses = _split_proof(proof, ring_proof_bytes(len(keys)))
     base = _hash_to_group(alpha)
     message = (hash_parts("flock/vrf/ring", *keys), alpha, linking_tag, ad)
-    challenge = first
+    challenge, begun = first, _begin_hash("flock/vrf/ring/challenge", *message)
     for key, response in zip(keys, responses, strict=True):
         left = _combine(response, None, challenge, key)
         right = _combine(response, base, challenge, linking_tag)
-        challenge = _hash_to_scalar("flock/vrf/ring/challenge", *message, left, right)
+        challenge = _end_challenge(begun, left, right)
     if challenge != first:
         raise InvalidProof("the proof does not belong to this ring, input and context")
     return linking_tag
@@ -207,13 +209,28 @@ def _hash_to_group(alpha: bytes) -> bytes:
 
 
 def _hash_to_scalar(domain: str, *parts: bytes) -> bytes:
-    scalar = bytes(rbcl.crypto_core_ristretto255_scalar_reduce(_wide_hash(domain, *parts)))
+    return _reduce(_wide_hash(domain, *parts))
+
+
+def _reduce(wide: bytes) -> bytes:
+    scalar = bytes(rbcl.crypto_core_ristretto255_scalar_reduce(wide))
     assert scalar != _IDENTITY, "a hash is zero with probability 2^-252"
     return scalar
 
 
 def _wide_hash(domain: str, *parts: bytes) -> bytes:
-    return hashlib.sha512(join_parts(domain, parts)).digest()
+    return _begin_hash(domain, *parts).digest()
+
+
+def _begin_hash(domain: str, *parts: bytes) -> "hashlib._Hash":
+    return hashlib.sha512(join_parts(domain, parts))
+
+
+def _end_challenge(begun: "hashlib._Hash", left: bytes, right: bytes) -> bytes:
+    """Return what `_hash_to_scalar` gives with two elements more: what all members of a ring share is hashed once."""
+    whole = begun.copy()
+    whole.update(_ELEMENT_LENGTH + left + _ELEMENT_LENGTH + right)
+    return _reduce(whole.digest())
 
 
 def _nonce(domain: str, secret: bytes, randomness: bytes, *message: bytes) -> bytes:

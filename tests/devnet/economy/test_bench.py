@@ -1,13 +1,17 @@
-"""The ledger's figures, those of a moment, within twice their goals."""
+"""The ledger's figures, those of a moment."""
 
 from devnet.bench.ledger import measure_settlement, measure_submission
 
 
 def test_an_epoch_settles_in_time():
-    """20 trainers and 10 validators: 50 ms is the goal, in processor time."""
+    """20 trainers and 10 validators: 50 ms is the goal, in processor time; a busy machine gets twice that."""
     assert measure_settlement() < 2 * 50
 
 
-def test_a_submission_is_checked_in_time():
-    """A ring of 100: 20 ms is the goal, in processor time."""
-    assert measure_submission() < 2 * 20
+def test_a_submission_costs_no_more_than_its_multiplications():
+    """Four a member, one of them with the generator's table, two additions and a hash: four and a half in all at most.
+
+    On a quiet machine that is 20 ms for a ring of 100.
+    """
+    checked_ms, multiplied_ms = measure_submission()
+    assert checked_ms < 4.5 * multiplied_ms
