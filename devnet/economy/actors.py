@@ -83,13 +83,17 @@ class Trainer(Actor):
 
 @dataclass(frozen=True, kw_only=True)
 class Validator(Actor):
-    """Judges models: says what it measures, or what its `opinion` makes of that; `complains` about a right key."""
+    """Judges models: says what it measures, or what its `opinion` makes of that.
+
+    `complains` about a right key; `condemns` every model as invalid, which saves running it.
+    """
 
     opinion: Opinion | None = None
     commits: bool = True
     reveals: bool = True
     copies_commitments: bool = False
     complains: bool = False
+    condemns: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

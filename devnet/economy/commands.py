@@ -34,6 +34,7 @@ SCENARIOS = {
     "creator-withholds": Scenario(faults.creator_withholds, 4),
     "creator-seals-wrong-key": Scenario(faults.creator_seals_wrong_key, 4),
     "false-complaint": Scenario(faults.false_complaint, 2),
+    "false-invalid": Scenario(faults.false_invalid, 2),
     "never-opens": Scenario(faults.never_opens, 20),
     "never-claims": Scenario(faults.never_claims, 20),
     "never-commits": Scenario(faults.never_commits, 2),

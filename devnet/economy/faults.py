@@ -3,6 +3,8 @@
 Each returns a report with a promise that must hold. `size` scales how many accounts fail.
 """
 
+from msgspec.structs import replace
+
 from devnet.economy.actors import Creator, Trainer, Validator
 from devnet.economy.attacks import fml, renamed
 from devnet.economy.report import Check, Report
@@ -91,6 +93,40 @@ def false_complaint(size: int, seed: int) -> Report:
         checks=(
             Check("they lose their stake", f"slashed {fml(line.slashed)}", line.slashed >= line.stake),
             check_unhurt(played, "creator", "honest trainers", "honest validators"),
+        ),
+    )
+
+
+def false_invalid(size: int, seed: int) -> Report:
+    """Validators that call every model invalid, which saves running it: as few of many, and as the greater part."""
+
+    def attempt(liars: int, honest: int) -> Played:
+        condemning = [Validator(name=f"liar {n}", group="calling all invalid", condemns=True) for n in range(liars)]
+        params = replace(DEVNET, validators_per_epoch=min(64, liars + honest))
+        return play_market(honest_trainers(5), [*honest_validators(honest), *condemning], params=params, seed=seed)
+
+    few, many = attempt(size, 3 * size), attempt(3 * size, 2 * size)
+    liars, greater = few.line("calling all invalid"), many.line("calling all invalid")
+    honest = few.line("honest trainers")
+    return Report(
+        scenario="false-invalid",
+        conditions=f"{size} of {4 * size} validators, then {3 * size} of {5 * size}, call every model invalid",
+        lines=(
+            *few.lines(),
+            renamed(many.line("honest validators"), "honest validators, the fewer"),
+            renamed(greater, "calling all invalid, most"),
+        ),
+        checks=(
+            Check("against 2/3 of the stake they earn nothing", fml(liars.earned), liars.earned == 0),
+            Check("and are slashed in every epoch", fml(liars.slashed), liars.slashed >= liars.stake // 10),
+            Check("trainers are paid all the same", fml(honest.earned), honest.earned > 0),
+            check_unhurt(few, "honest trainers", "honest validators"),
+            Check(
+                "where the greater part lies, nobody is slashed for the other verdict",
+                f"honest {fml(many.line('honest validators').slashed)}, lying {fml(greater.slashed)}",
+                many.line("honest validators").slashed == greater.slashed == 0,
+            ),
+            Check("nor earns by lying", fml(greater.earned), greater.earned == 0),
         ),
     )
 

@@ -308,6 +308,9 @@ class Market:
         entries = []
         for tag, _ in opened:
             model = self.models[tag]
+            if validator.condemns:
+                entries.append(ScoreEntry(tag, Verdict.INVALID, 0, model.root, None))
+                continue
             score = model.score_b if task.is_last_epoch() else model.score_a
             if validator.opinion is not None:
                 score = validator.opinion(self.authors[tag], score, task.epoch)

@@ -54,6 +54,7 @@ BROKEN = {
     ),
     "collusion": (attacks.collusion, 1, formulas, "without_outliers", lambda scores, **_: dict(scores)),
     "lookup": (attacks.lookup, 1, formulas, "reward_a_and_b", lambda pot, **_: (pot, 0)),
+    "false-invalid": (faults.false_invalid, 1, formulas, "is_overruled", lambda scored, **_: False),
     "never-opens": (faults.never_opens, 1, settlement, "forfeit_deposits", lambda *_: None),
     "never-claims": (faults.never_claims, 1, settlement, "forfeit_deposits", lambda *_: None),
     "never-commits": (faults.never_commits, 1, settlement, "slash_idle", lambda *_: {}),
