@@ -22,6 +22,9 @@ MAX_UPDATES = 1024
 MAX_CANDIDATES = 2 * MAX_UPDATES + 16
 MAX_REASON_CHARACTERS = 500
 
+# How the reason begins when a training's loss or weights left all bounds, LearningError's name aside.
+DIVERGED = "training diverged"
+
 FilePath = Annotated[str, Meta(min_length=1, max_length=1024)]
 Reason = Annotated[str, Meta(max_length=MAX_REASON_CHARACTERS)]
 Seed = Annotated[int, Meta(ge=0, le=2**32 - 1)]

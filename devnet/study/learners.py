@@ -3,10 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import copyfile
 from typing import Literal, get_args
 
 from devnet.study.attacks import flip_labels
 from flocknode.jobs import (
+    DIVERGED,
     AggregateUpdates,
     AggregationRule,
     DatasetPart,
@@ -19,7 +21,7 @@ from flocknode.jobs import (
     TrainUpdate,
     Update,
 )
-from flocknode.worker import Worker
+from flocknode.worker import JobFailed, Worker
 from protocol.models import MetricSpec, ModelSpec, mlp_model
 
 DataName = Literal["digits", "mnist"]
@@ -83,9 +85,14 @@ class Learner:
     model: ModelSpec
 
     async def train(self, data: Path, *, start: Path, output: Path, seed: int) -> None:
-        """Write the update that training on some rows gives."""
+        """Write the update that training on some rows gives; nothing new where it diverges, as from a spoiled model."""
         settings = TrainSettings(PASSES, RATE_MILLIONTHS, BATCH_SIZE, seed, "sgd")
-        await self.worker.run(TrainUpdate(self.model, str(data), settings, str(start), str(output), None))
+        try:
+            await self.worker.run(TrainUpdate(self.model, str(data), settings, str(start), str(output), None))
+        except JobFailed as error:
+            if DIVERGED not in error.message:
+                raise
+            copyfile(start, output)
 
     async def aggregate(
         self, updates: Sequence[tuple[Path, int]], *, rule: AggregationRule, faulty: int, output: Path

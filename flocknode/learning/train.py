@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from flocknode.jobs import Paused, ProgressReport, Train, Trained
+from flocknode.jobs import DIVERGED, Paused, ProgressReport, Train, Trained
 from flocknode.learning.checkpoints import Descent, Training, digest_job
 from flocknode.learning.datasets import Dataset, check_fit, load_dataset
 from flocknode.learning.device import get_device
@@ -59,7 +59,7 @@ def train_module(module: nn.Module, job: Training, report: ProgressReport) -> Tr
         return Paused(descent.steps, total)
     outputs = compute_outputs(module, dataset.features)
     if not all(torch.isfinite(tensor).all() for tensor in (outputs, *module.state_dict().values())):
-        raise LearningError("training diverged: lower the learning rate")
+        raise LearningError(f"{DIVERGED}: lower the learning rate")
     name, measure = ("accuracy", accuracy) if dataset.is_classes else ("r2", r_squared)
     if dataset.is_sequences:
         name, measure = "loss", cross_entropy
@@ -110,7 +110,7 @@ def read_loss(descent: Descent) -> int:
     """Return the training's loss in millionths; raises `LearningError` once it is no number."""
     value = float(descent.loss)
     if not math.isfinite(value):
-        raise LearningError(f"training diverged after {descent.steps} steps: lower the learning rate")
+        raise LearningError(f"{DIVERGED} after {descent.steps} steps: lower the learning rate")
     return to_millionths(value)
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from flocknode.jobs import (
+    DIVERGED,
     Aggregated,
     AggregateUpdates,
     MakeModel,
@@ -56,7 +57,7 @@ def train_update(job: TrainUpdate, report: ProgressReport) -> Trained | Paused:
         vector, clipped = quantise(module)
         if clipped:
             bound = (MAX_MAGNITUDE + 1) // ONE
-            raise LearningError(f"training diverged: {clipped} weights beyond {bound:,}; lower the learning rate")
+            raise LearningError(f"{DIVERGED}: {clipped} weights beyond {bound:,}; lower the learning rate")
         save_fixed(vector, get_module_shapes(module), Path(job.output))
     return ended
 
