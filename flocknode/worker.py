@@ -1,7 +1,8 @@
 """The learning worker's process, seen from the node: started, asked, cancelled and mourned here.
 
-One warm child, `python -m flocknode.learning`, spoken to over pipes. A job is cancelled by killing the child, since a
-cancelled write leaves half a frame; a child that dies fails its job with the reason, and the next job starts another.
+One warm child, `python -m flocknode.learning`, spoken to over pipes. A job that is cancelled has a moment to end, or to
+pause where it can: torch takes seconds to import, and who missed one step of a round should not miss the next one for
+that. Then the child is killed. One that dies fails its job with the reason, and the next job starts another.
 Jobs take turns in the order in which they came. A training that can be resumed gives way after a slice of time and goes
 to the end of the line, so that hours of training for one task do not keep a validator from the scores of another.
 """
@@ -58,6 +59,8 @@ MAX_WAITING_JOBS = 16
 # How long a training runs before it gives way to a job that waits.
 SLICE_S = 2.0
 HELLO_TIMEOUT_S = 30
+# How long a job that was cancelled may take to end before its child is killed; until the first one, torch is imported.
+FINISH_S = 2.0
 DEATH_TIMEOUT_S = 1
 MAX_LOG_BYTES = 1024 * 1024
 LAST_WORDS_BYTES = 4096
@@ -93,6 +96,9 @@ class _Child:
             )
         assert self.process.stdin is not None
         assert self.process.stdout is not None
+        # Whether it has told of a job; and whether a frame to it was begun and not ended.
+        self.is_warm = self.is_torn = False
+        self._received = bytearray()
         self.requests = trio.lowlevel.FdStream(os.dup(self.process.stdin.fileno()))
         self.answers = trio.lowlevel.FdStream(os.dup(self.process.stdout.fileno()))
         self.process.stdin.close()
@@ -100,25 +106,31 @@ class _Child:
 
     async def send(self, job: Job | GiveWay) -> None:
         try:
+            self.is_torn = True
             await self.requests.send_all(encode_frame(job))
+            self.is_torn = False
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise _ChildDied from error
 
     async def receive(self) -> FromWorker:
-        length = frame_length(await self._receive_exactly(FRAME_LENGTH_BYTES))
-        return decode_answer(await self._receive_exactly(length))
+        """Return the next frame; cancelled in it, what has come stays for the next call."""
+        await self._fill(FRAME_LENGTH_BYTES)
+        end = FRAME_LENGTH_BYTES + frame_length(bytes(self._received[:FRAME_LENGTH_BYTES]))
+        await self._fill(end)
+        answer = decode_answer(bytes(self._received[FRAME_LENGTH_BYTES:end]))
+        del self._received[:end]
+        self.is_warm = self.is_warm or not isinstance(answer, Hello)
+        return answer
 
-    async def _receive_exactly(self, length: int) -> bytes:
-        data = bytearray()
-        while len(data) < length:
+    async def _fill(self, length: int) -> None:
+        while len(self._received) < length:
             try:
-                piece = await self.answers.receive_some(length - len(data))
+                piece = await self.answers.receive_some(length - len(self._received))
             except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
                 raise _ChildDied from error
             if not piece:
                 raise _ChildDied
-            data += piece
-        return bytes(data)
+            self._received += piece
 
     async def wait(self) -> int:
         """Return the exit status of a process that closed its pipe; it is killed if that does not end it soon."""
@@ -147,6 +159,9 @@ class Worker:
         self._child: _Child | None = None
         self._turn = trio.Lock()
         self._waiting = 0
+        # Set once a cancelled job has ended, or its child.
+        self._finished = trio.Event()
+        self._finished.set()
         self._is_stopped = False
 
     @property
@@ -199,7 +214,7 @@ class Worker:
     async def run(self, job: ScoreModels, on_progress: Callable[[Progress], None] | None = None) -> Scored: ...
 
     async def run(self, job: Job, on_progress: Callable[[Progress], None] | None = None) -> Result:
-        """Return the job's result; raise `JobFailed` if there is none. Cancelling kills the child.
+        """Return the job's result; raise `JobFailed` if there is none. Cancelled, it has a moment to end.
 
         How long it may take is the caller's to say, with a cancel scope.
         """
@@ -224,7 +239,7 @@ class Worker:
     async def _perform(self, job: Job, on_progress: Callable[[Progress], None]) -> Result:
         child = await self._get_child()
         self._shorten_log()
-        answer: FromWorker | None = None
+        is_usable = False
         slice_end: float | None = trio.current_time() + SLICE_S
         try:
             await child.send(job)
@@ -233,17 +248,41 @@ class Worker:
                 if slice_end is not None and self._waiting > 1 and trio.current_time() >= slice_end:
                     await child.send(GiveWay())
                     slice_end = None
+            is_usable = True
         except _ChildDied as error:
             raise JobFailed(await self._describe_death(child)) from error
+        except trio.Cancelled:
+            if not child.is_torn:
+                is_usable = True
+                self._finished = trio.Event()
+                trio.lowlevel.spawn_system_task(self._finish, child)
+            raise
         finally:
-            if answer is None or isinstance(answer, Progress):
+            if not is_usable:
                 await self._kill()
         if isinstance(answer, Failed):
             raise JobFailed(answer.reason)
         assert not isinstance(answer, Hello), "the worker says hello once"
         return answer
 
+    async def _finish(self, child: _Child) -> None:
+        """Wait for the answer that nobody asks for any more, so that the child can take the next job; else kill it."""
+        is_idle = False
+        try:
+            with trio.move_on_after(FINISH_S if child.is_warm else HELLO_TIMEOUT_S):
+                await child.send(GiveWay())
+                while isinstance(await child.receive(), Progress):
+                    pass
+                is_idle = True
+        except _ChildDied:
+            # Stopped meanwhile, or it crashed in a job of nobody's.
+            is_idle = False
+        if not is_idle and self._child is child:
+            await self._kill()
+        self._finished.set()
+
     async def _get_child(self) -> _Child:
+        await self._finished.wait()
         if self._is_stopped:
             raise JobFailed("the learning worker was stopped")
         if self._child is not None and self._child.process.poll() is not None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import trio
+import trio.testing
 
 from flocknode import worker as worker_module
 from flocknode.jobs import (
@@ -286,8 +286,11 @@ async def _expect_failure(worker: Worker, job: Train, reason: str) -> None:
         await worker.run(job)
 
 
-async def test_waiting_jobs_are_bounded_and_cancelled(worker: Worker, scratch: Path, tmp_path: Path) -> None:
-    """Jobs beyond the limit are refused at once; cancelling the one that runs ends its process."""
+async def test_waiting_jobs_are_bounded_and_cancelled(
+    worker: Worker, scratch: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Jobs beyond the limit are refused at once; the one that runs, cancelled, has a moment before its process ends."""
+    monkeypatch.setattr(worker_module, "FINISH_S", 0.1)
     split = await _split(worker, tmp_path)
     waiting = _training(split, tmp_path / "weights", "test.waiting")
     async with trio.open_nursery() as nursery:
@@ -298,8 +301,33 @@ async def test_waiting_jobs_are_bounded_and_cancelled(worker: Worker, scratch: P
         pid = worker.pid
         nursery.cancel_scope.cancel()
     assert pid is not None
+    await worker.start()
+    assert worker.pid != pid
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+async def test_a_cancelled_training_leaves_its_process_to_the_next_job(worker: Worker, tmp_path: Path) -> None:
+    """It pauses with its checkpoint; a process cancelled in the import of torch is kept, too."""
+    split = await _split(worker, tmp_path)
+    pid, job, told = worker.pid, _long_training(split, tmp_path / "cancelled"), trio.Event()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(worker.run, job, lambda progress: told.set())
+        await told.wait()
+        nursery.cancel_scope.cancel()
+    await _split(worker, tmp_path)
+    assert worker.pid == pid
+    assert await trio.Path(f"{tmp_path / 'cancelled'}.checkpoint").is_file()
+    cold = Worker(tmp_path / "cold")
+    await cold.start()
+    first = cold.pid
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_split, cold, tmp_path)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    await _split(cold, tmp_path)
+    assert cold.pid == first
+    await cold.stop()
 
 
 async def test_a_child_that_died_idle_is_replaced(tmp_path: Path) -> None:
