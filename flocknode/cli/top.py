@@ -7,13 +7,14 @@ from typing import Annotated
 from cyclopts import Parameter
 from msgspec import Struct
 
-from flocknode.cli import arena_text
+from flocknode.cli import alliance_text, arena_text
 from flocknode.cli.options import Common
 from flocknode.cli.output import show
 from flocknode.cli.text import Table, format_duration, format_fields, short
 from flocknode.cli.work_text import format_work
 from flocknode.errors import UsageError
 from flocknode.home import Home, load_names
+from flocknode.rpc.alliance_records import AllianceList
 from flocknode.rpc.arena_records import TaskList
 from flocknode.rpc.call import call
 from flocknode.rpc.chain_records import HeaderList
@@ -30,6 +31,7 @@ class Snapshot(Struct, frozen=True):
     status: NodeStatus
     works: WorkList
     tasks: TaskList
+    alliances: AllianceList
     peers: PeerList
     blocks: HeaderList
 
@@ -40,6 +42,7 @@ def take_snapshot(home: Home) -> Snapshot:
         status=call(home, "node.status", NodeStatus),
         works=call(home, "node.work", WorkList),
         tasks=call(home, "arena.list", TaskList, limit=SHOWN_TASKS),
+        alliances=call(home, "alliance.list", AllianceList, limit=SHOWN_TASKS),
         peers=call(home, "node.peers", PeerList),
         blocks=call(home, "chain.headers", HeaderList, limit=SHOWN_BLOCKS),
     )
@@ -107,6 +110,8 @@ def render(found: Snapshot, names: dict[str, str]) -> list[str | Table]:
         parts += [*map(format_work, found.works.works), ""]
     if found.tasks.tasks:
         parts += [arena_text.render_tasks(found.tasks, names), ""]
+    if found.alliances.alliances:
+        parts += [alliance_text.render_alliances(found.alliances, names), ""]
     return [
         *parts,
         Table((">HEIGHT", "BLOCK", "ROUND", "PROPOSER", ">TXS"), blocks),

@@ -14,6 +14,7 @@ INCLUDED = f"included in block 43  {'1d' * 32}\n"
     ("command", "expected"),
     [
         ("alliance list", "3 hospitals alice running 3/10 vote 5 80 0.941700"),
+        ("top", "3 hospitals alice running 3/10 vote 5 80 0.941700"),
         ("alliance list --status opening", "NO NAME CREATOR"),
         ("alliance show hospitals", "starts from the winner of task 7, e1e1e1e1…"),
         ("alliance show 3", "best round 2, f1f1f1f1…, 0.941700, held here"),
