@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import structlog
 import trio
 
 from flocknode.errors import FlocknodeError
@@ -22,6 +23,8 @@ from protocol.models import MetricValue
 from protocol.rules.alliance.records import Accepted, Alliance, get_participant, get_update
 from protocol.rules.arena.records import get_submission, get_task
 from protocol.types import Address
+
+log = structlog.get_logger()
 
 # How long to wait before peers are asked again for a blob that none of them delivered.
 AGAIN_S = 0.5
@@ -43,11 +46,15 @@ class StartMissing(FlocknodeError):
 
 
 async def bring(kit: Kit, blob: BlobId) -> Path:
-    """Return the file of a blob; peers are asked again and again until one delivers it."""
+    """Return the file of a blob; peers are asked again and again until one delivers it, and why none does is logged."""
+    is_told = False
     while not kit.blobs.has(blob):
         try:
             await fetch(kit, blob)
-        except BlobUnavailable:
+        except BlobUnavailable as error:
+            if not is_told:
+                log.warning("waiting for a blob", reason=error.message)
+            is_told = True
             await trio.sleep(AGAIN_S)
     return kit.blobs.path(blob)
 

@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
+import structlog
 import torch
 from msgspec.structs import replace
 
@@ -92,7 +93,9 @@ async def test_every_node_derives_the_same_start_from_the_winner(play, tmp_path,
     module = finish(play, others, tmp_path)
     alliance = create(play)
     first, second = (Finder(play, tmp_path / name, others) for name in ("first", "second"))
-    starts = [await bring_model(finder, alliance, None) for finder in (first, second)]
+    with structlog.testing.capture_logs() as captured:
+        starts = [await bring_model(finder, alliance, None) for finder in (first, second)]
+    assert [line["reason"] for line in captured] == ["nobody is connected yet"] * 2
     assert starts[0].read_bytes() == starts[1].read_bytes()
     vector = load_fixed(starts[0], get_module_shapes(module))
     assert (vector == quantise(module)[0]).all()
