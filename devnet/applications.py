@@ -4,7 +4,7 @@ Sized so that all of it trains within the devnet's submitting phase, on two core
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 from flocknode.jobs import DatasetName
@@ -23,7 +23,7 @@ SPLIT_SEED = 7
 
 # With an alliance after the task, seven owners keep data of their own besides, of which nothing leaves their homes.
 OWNERS = tuple(f"owner-{number}" for number in range(1, 8))
-ROWS_WITH_OWNERS = {**ROWS, **dict.fromkeys(OWNERS, 2)}
+OWNER_ROWS = 2
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,10 @@ class Application:
     low: int = 0
     high: int = 1_000_000
     rows: Mapping[str, int] = field(default_factory=lambda: ROWS)
+
+    def with_owners(self) -> "Application":
+        """Return the same task on a dataset from which the owners' parts are cut as well."""
+        return replace(self, rows={**self.rows, **dict.fromkeys(OWNERS, OWNER_ROWS)})
 
     def describe(self) -> str:
         """Return what is trained on what, in a few words."""

@@ -10,7 +10,7 @@ import trio
 
 from devnet import checks, gather, play
 from devnet.alliance_story import run_alliance
-from devnet.applications import APPLICATIONS, ROWS_WITH_OWNERS, ApplicationName
+from devnet.applications import APPLICATIONS, ApplicationName
 from devnet.cast import CAST, GOVERNANCE, Casting, cast_task
 from devnet.checks import Check
 from devnet.control import make_server
@@ -82,7 +82,7 @@ async def run_devnet(state: State, options: RunOptions, screen: Screen, launch: 
             raise DevnetError(f"there is no folder for {target}")
     castings = [cast_task(APPLICATIONS[name], number) for number, name in enumerate(options.tasks)]
     if options.alliance:
-        castings = [replace(one, application=replace(one.application, rows=ROWS_WITH_OWNERS)) for one in castings]
+        castings[0] = replace(castings[0], application=castings[0].application.with_owners())
     await prepare(state, screen, castings, fresh=options.fresh)
     flock = Flock(state)
     async with running(flock, screen.say) as nursery:
