@@ -12,6 +12,12 @@ from protocol.blobs import BlobId
 from protocol.errors import Malformed, OutOfBounds
 from protocol.models import MetricSpec, MetricValue, ModelSpec, check_metric, check_model
 from protocol.types import Address, Amount, Bytes32, Count, Digest, Name, Record
+from protocol.zk.aggregation import Aggregation
+from protocol.zk.knowledge import CommittedUpdate
+from protocol.zk.parameters import MAX_CLIENTS
+
+# What `crypto.seal_key` gives.
+SealedBox = Annotated[bytes, Meta(min_length=80, max_length=80)]
 
 
 class LocalTraining(Record):
@@ -120,6 +126,7 @@ class RevealVote(Record, tag=63):
     """A voter's scores on its own test split (VI.E): of the best accepted model, and of what is voted on.
 
     That is each update of the frozen set, None for one that is no model; or only the aggregate, which is then named.
+    Where updates are hidden, an aggregate that cannot be had or is not the proven one has neither score nor name.
     """
 
     alliance: Count
@@ -143,6 +150,47 @@ class ConfirmAggregate(Record, tag=64):
     gains: Annotated[tuple[MetricValue, ...], Meta(max_length=MAX_PARTICIPANTS)]
 
 
+class CommitUpdate(Record, tag=65):
+    """A proposer's commitment to its update, where updates are hidden (VI.H): it comes before anything is revealed."""
+
+    alliance: Count
+    round: Count
+    update: CommittedUpdate
+
+
+class RevealUpdate(Record, tag=66):
+    """A proposer's update with its blindings, as a sealed blob, and the blob's key sealed to one aggregator.
+
+    The box is `crypto.seal_key`'s, so that who learns the key can see whether the box was right.
+    """
+
+    alliance: Count
+    round: Count
+    aggregator: Address
+    blob: BlobId
+    box: SealedBox
+
+
+class Accusation(Record):
+    """A client whose blob does not open its commitment, and the blob's key for all to see so; None is a bad box."""
+
+    client: Address
+    key: Bytes32 | None
+
+
+class PublishAggregate(Record, tag=67):
+    """The weighted sum of all frozen updates but those of the accused, with the proof; sorted by client.
+
+    `blob` holds the sum and its blindings in clear (`zk.opening.encode_opening`).
+    """
+
+    alliance: Count
+    round: Count
+    blob: BlobId
+    aggregation: Aggregation
+    accused: Annotated[tuple[Accusation, ...], Meta(max_length=MAX_CLIENTS)]
+
+
 AlliancePayload = (
     CreateAlliance
     | JoinAlliance
@@ -156,6 +204,9 @@ AlliancePayload = (
     | CommitVote
     | RevealVote
     | ConfirmAggregate
+    | CommitUpdate
+    | RevealUpdate
+    | PublishAggregate
 )
 
 
@@ -168,6 +219,10 @@ def check_alliance_payload(payload: AlliancePayload) -> None:
             raise OutOfBounds("at least one unit is given")
         case HoldUpdates(proposers=proposers) if list(proposers) != sorted(set(proposers)):
             raise Malformed("the proposers are not sorted and distinct")
+        case PublishAggregate(accused=accused):
+            clients = [accusation.client for accusation in accused]
+            if clients != sorted(set(clients)):
+                raise Malformed("the accused are not sorted and distinct")
 
 
 def check_alliance_spec(spec: AllianceSpec) -> None:

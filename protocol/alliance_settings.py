@@ -10,10 +10,15 @@ from msgspec import Meta
 
 from protocol.errors import OutOfBounds
 from protocol.types import HOUR_MS, MILLION, MINUTE_MS, UNITS_PER_FML, PhaseMs, PositiveAmount, Ratio, Record
+from protocol.zk.parameters import ZK_PARAMETERS, ZkParameters
 
 MAX_ROUNDS = 10_000
-# A round needs a proposer and three voters.
+# A round needs a proposer and three voters; where updates are hidden, two to hide among, and an aggregator.
 MIN_PARTICIPANTS = 4
+MIN_PRIVATE_PARTICIPANTS = 6
+MIN_PRIVATE_PROPOSERS = 2
+# Candidates that may take over in turn when an aggregator fails.
+MAX_AGGREGATORS = 3
 MAX_PARTICIPANTS = 1_024
 
 
@@ -42,6 +47,13 @@ class RewardRule(IntEnum):
     IMPACT = 2
 
 
+class Privacy(IntEnum):
+    """Who sees updates: everybody; or only a round's aggregator, which proves their sum (VI.H)."""
+
+    CLEAR = 1
+    ZK = 2
+
+
 class AllianceSettings(Record):
     """What a self-funded alliance may choose within the bounds; a verified one uses `AllianceParams.settings`."""
 
@@ -62,9 +74,12 @@ class AllianceSettings(Record):
     # The part of the updates that a robust aggregator takes for hostile.
     faulty_millionths: Annotated[int, Meta(ge=0, le=MILLION // 2)]
     reward: RewardRule
+    privacy: Privacy
     # How long each step of a round stays open at most; it closes early when all have acted.
     train_phase_ms: PhaseMs
+    # Also for sealing updates to an aggregator, where they are hidden.
     hold_phase_ms: PhaseMs
+    aggregate_phase_ms: PhaseMs
     vote_phase_ms: PhaseMs
     reveal_phase_ms: PhaseMs
     confirm_phase_ms: PhaseMs
@@ -74,6 +89,7 @@ class AllianceSettings(Record):
         return (
             self.train_phase_ms,
             self.hold_phase_ms,
+            self.aggregate_phase_ms,
             self.vote_phase_ms,
             self.reveal_phase_ms,
             self.confirm_phase_ms,
@@ -89,17 +105,23 @@ class AllianceParams(Record):
     # The least size of a participant's test split: fewer rows say little about a model.
     min_test_rows: Annotated[int, Meta(ge=1, le=1_000_000)]
     max_participants: Annotated[int, Meta(ge=MIN_PARTICIPANTS, le=MAX_PARTICIPANTS)]
+    # What an aggregator earns of what a round may pay, and what its proofs are made with.
+    aggregator_fee_millionths: Annotated[int, Meta(ge=0, le=MILLION // 10)]
+    zk: ZkParameters
     # Emissions that a verified alliance receives at most.
     max_periods: Annotated[int, Meta(ge=1, le=100_000)]
 
 
 def check_alliance_settings(settings: AllianceSettings) -> None:
-    """Return if the roles fit into one round, and somebody says what rewards go by; raise `OutOfBounds` otherwise."""
+    """Return if the roles fit into one round and the choices fit together; raise `OutOfBounds` otherwise."""
     shares = settings.proposer_share_millionths + settings.voter_share_millionths
     if shares > MILLION:
         raise OutOfBounds(f"proposers and voters add up to {shares} millionths of the participants, more than all")
     if settings.reward is RewardRule.IMPACT and settings.attribution is Attribution.AGGREGATE:
         raise OutOfBounds("what each update gained shows only where each is voted on: impact needs that attribution")
+    plain_sum = (Attribution.AGGREGATE, Aggregator.FEDAVG)
+    if settings.privacy is not Privacy.CLEAR and (settings.attribution, settings.aggregator) != plain_sum:
+        raise OutOfBounds("hidden updates are summed and voted on together: attribution by aggregate, with fedavg")
 
 
 MAINNET_ALLIANCE = AllianceParams(
@@ -115,8 +137,10 @@ MAINNET_ALLIANCE = AllianceParams(
         aggregator=Aggregator.FEDAVG,
         faulty_millionths=200_000,
         reward=RewardRule.STAKE,
+        privacy=Privacy.CLEAR,
         train_phase_ms=6 * HOUR_MS,
         hold_phase_ms=HOUR_MS,
+        aggregate_phase_ms=HOUR_MS,
         vote_phase_ms=HOUR_MS,
         reveal_phase_ms=10 * MINUTE_MS,
         confirm_phase_ms=HOUR_MS,
@@ -124,5 +148,7 @@ MAINNET_ALLIANCE = AllianceParams(
     min_joining_stake_units=1_000 * UNITS_PER_FML,
     min_test_rows=50,
     max_participants=256,
+    aggregator_fee_millionths=10_000,
+    zk=ZK_PARAMETERS,
     max_periods=90,
 )

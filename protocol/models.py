@@ -4,6 +4,7 @@ Records, their stateless checks, and the map from a metric's value to a score. W
 `flocknode.learning`; here it is a name with numbers, and the shapes of the tensors that such a model has.
 """
 
+import math
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Annotated
@@ -140,6 +141,12 @@ def get_shapes(model: ModelSpec) -> Shapes | None:
     """
     shapes_of = _SHAPES.get(model.family)
     return None if shapes_of is None else shapes_of(get_settings(model))
+
+
+def count_values(model: ModelSpec) -> int | None:
+    """Return how many numbers weights of this model have; None for a family with a dot."""
+    shapes = get_shapes(model)
+    return None if shapes is None else sum(math.prod(shape) for shape in shapes.values())
 
 
 def _is_width(width: int) -> bool:

@@ -362,6 +362,7 @@ DEVNET = msgspec.structs.replace(
             rounds=10,
             train_phase_ms=60_000,
             hold_phase_ms=20_000,
+            aggregate_phase_ms=30_000,
             vote_phase_ms=30_000,
             reveal_phase_ms=10_000,
             confirm_phase_ms=20_000,

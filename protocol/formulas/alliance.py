@@ -28,14 +28,25 @@ class RoleCounts(NamedTuple):
     voters: int
 
 
-def count_roles(candidates: int, *, proposer_share_millionths: int, voter_share_millionths: int) -> RoleCounts:
-    """Return the sizes of the roles (VI.B): shares of the candidates, an odd number of voters, at least 1 and 3."""
-    if candidates < MIN_VOTERS + 1:
+def count_roles(
+    candidates: int,
+    *,
+    proposer_share_millionths: int,
+    voter_share_millionths: int,
+    min_proposers: int = 1,
+    others: int = 0,
+) -> RoleCounts:
+    """Return the sizes of the roles (VI.B): shares of the candidates, an odd number of voters, at least 1 and 3.
+
+    `others` candidates are left over for what else a round needs, and there are at least `min_proposers`.
+    """
+    room = candidates - min_proposers - others
+    if room < MIN_VOTERS:
         return RoleCounts(0, 0)
-    share = candidates * voter_share_millionths // MILLION
+    share = min(room, candidates * voter_share_millionths // MILLION)
     voters = max(MIN_VOTERS, share - 1 + share % 2)
-    proposers = max(1, candidates * proposer_share_millionths // MILLION)
-    return RoleCounts(min(proposers, candidates - voters), voters)
+    proposers = max(min_proposers, candidates * proposer_share_millionths // MILLION)
+    return RoleCounts(min(proposers, candidates - voters - others), voters)
 
 
 def role_seed(beacon: bytes, *, alliance: int, round: int) -> bytes:
@@ -129,6 +140,11 @@ def agreement(votes: Sequence[int], aggregates: Sequence[int]) -> int:
 def round_reward(pool: int, *, rounds_left: int) -> int:
     """Return what a round may pay, in units: an equal part for each round left. Formula L6, Algorithm 2 line 11."""
     return pool // rounds_left
+
+
+def aggregator_fee(reward: int, *, fee_millionths: int) -> int:
+    """Return the part of a round's reward that is the aggregator's where updates are hidden, in units (VI.H)."""
+    return reward * fee_millionths // MILLION
 
 
 def reward_and_slash(

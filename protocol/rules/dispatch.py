@@ -3,6 +3,7 @@
 from protocol.alliance_acts import (
     AlliancePayload,
     CancelAlliance,
+    CommitUpdate,
     CommitVote,
     ConfirmAggregate,
     CreateAlliance,
@@ -11,12 +12,14 @@ from protocol.alliance_acts import (
     JoinAlliance,
     LeaveAlliance,
     ProposeUpdate,
+    PublishAggregate,
+    RevealUpdate,
     RevealVote,
     TopUpStake,
     VerifyAlliance,
 )
 from protocol.rules import accounts, standing
-from protocol.rules.alliance import acts, founding, membership
+from protocol.rules.alliance import acts, founding, membership, private_acts
 from protocol.rules.arena import delegation, funding, keys, proofs, scoring, submissions, tasks
 from protocol.rules.context import Context
 from protocol.state import Overlay
@@ -122,6 +125,12 @@ def apply_alliance_payload(state: Overlay, context: Context, sender: bytes, payl
             acts.reveal_vote(state, context, sender, payload)
         case ConfirmAggregate():
             acts.confirm_aggregate(state, context, sender, payload)
+        case CommitUpdate():
+            private_acts.commit_update(state, context, sender, payload)
+        case RevealUpdate():
+            private_acts.reveal_update(state, context, sender, payload)
+        case PublishAggregate():
+            private_acts.publish_aggregate(state, context, sender, payload)
 
 
 def apply_anonymous(state: Overlay, context: Context, payload: AnonymousPayload) -> None:

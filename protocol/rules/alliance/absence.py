@@ -1,6 +1,7 @@
 """Who did not do its part of a round: alone on time, so whatever the votes came to (alliance.md "A round")."""
 
 from protocol.formulas import alliance as formulas
+from protocol.rules.alliance.commitments import get_committed, is_private
 from protocol.rules.alliance.records import (
     Alliance,
     AlliancePhase,
@@ -19,10 +20,26 @@ def find_absent(state: StateView, alliance: Alliance, current: AllianceRound) ->
     proposers = {
         one.address
         for one in current.proposers
-        if get_update(state, alliance.id, alliance.round, one.address) is None
-        or (alliance.phase > AlliancePhase.TRAIN and was_withheld(sheets, current, one.address))
+        if not has_trained(state, alliance, one.address)
+        or (alliance.phase >= AlliancePhase.SEAL and is_out_of_reach(state, alliance, current, sheets, one.address))
     }
     return frozenset(voters | proposers)
+
+
+def has_trained(state: StateView, alliance: Alliance, proposer: bytes) -> bool:
+    """Return whether a proposer put its update on the log, or the commitment to it where updates are hidden."""
+    if is_private(alliance):
+        return get_committed(state, alliance, proposer) is not None
+    return get_update(state, alliance.id, alliance.round, proposer) is not None
+
+
+def is_out_of_reach(
+    state: StateView, alliance: Alliance, current: AllianceRound, sheets: dict[bytes, VoterSheet], proposer: bytes
+) -> bool:
+    """Return whether there is no blob of a proposer's update, or too few voters could fetch it."""
+    if get_update(state, alliance.id, alliance.round, proposer) is None:
+        return True
+    return alliance.phase >= AlliancePhase.HOLD and was_withheld(sheets, current, proposer)
 
 
 def has_missed(sheet: VoterSheet, last: AlliancePhase) -> bool:

@@ -10,6 +10,7 @@ from protocol.alliance_acts import CommitVote, ConfirmAggregate, HoldUpdates, Pr
 from protocol.alliance_settings import RewardRule
 from protocol.blinding import vote_commitment
 from protocol.errors import AlreadyDone, NotEligible, OutOfBounds
+from protocol.rules.alliance.commitments import is_private, require_privacy
 from protocol.rules.alliance.duties import votes_on_aggregate
 from protocol.rules.alliance.records import (
     Alliance,
@@ -33,6 +34,7 @@ from protocol.state import Overlay, StateView
 def propose_update(state: Overlay, context: Context, sender: bytes, payload: ProposeUpdate) -> None:
     """Name the blob of a proposer's locally trained model."""
     alliance = require_phase(state, payload.alliance, payload.round, AlliancePhase.TRAIN)
+    require_privacy(alliance, is_hidden=False)
     if not get_round(state, alliance.id, alliance.round).is_proposer(sender):
         raise NotEligible("only the round's proposers propose updates")
     if get_update(state, alliance.id, alliance.round, sender) is not None:
@@ -96,6 +98,9 @@ def check_ballot(alliance: Alliance, current: AllianceRound, payload: RevealVote
     need = 1 if is_one else len(current.frozen)
     if len(payload.scores) != need:
         raise OutOfBounds(f"{need} scores are asked for", have=len(payload.scores), need=need)
+    if is_private(alliance) and (payload.scores, payload.aggregate) == ((None,), None):
+        # It could not be had, or is not the one that was proven.
+        return
     if is_one != (payload.aggregate is not None):
         raise OutOfBounds("the aggregate is named where it is voted on" if is_one else "nobody asks for an aggregate")
 

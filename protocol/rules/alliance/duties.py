@@ -3,20 +3,44 @@
 from collections.abc import Iterator
 
 from protocol.alliance_settings import Attribution
+from protocol.rules.alliance.commitments import get_committed, is_private
 from protocol.rules.alliance.records import (
     Alliance,
     AlliancePhase,
+    AllianceRound,
     get_round,
     get_sheet,
     get_update,
     scan_active_alliances,
 )
 from protocol.state import StateView
-from protocol.types import Count, Record
+from protocol.types import Address, Count, Record
 
 
 class TrainUpdate(Record):
     """Train on the own data from the latest model, and propose the result."""
+
+    alliance: Count
+    round: Count
+
+
+class CommitOwnUpdate(Record):
+    """Train on the own data from the latest model, and commit to the result, which stays hidden."""
+
+    alliance: Count
+    round: Count
+
+
+class RevealOwnUpdate(Record):
+    """Seal the update that was committed to, to this aggregator."""
+
+    alliance: Count
+    round: Count
+    aggregator: Address
+
+
+class AggregateUpdates(Record):
+    """Open the updates of the frozen proposers, and publish their sum with a proof."""
 
     alliance: Count
     round: Count
@@ -50,7 +74,16 @@ class ConfirmOwnAggregate(Record):
     round: Count
 
 
-AllianceDuty = TrainUpdate | FetchUpdates | VoteOnUpdates | RevealOwnVote | ConfirmOwnAggregate
+AllianceDuty = (
+    TrainUpdate
+    | CommitOwnUpdate
+    | RevealOwnUpdate
+    | AggregateUpdates
+    | FetchUpdates
+    | VoteOnUpdates
+    | RevealOwnVote
+    | ConfirmOwnAggregate
+)
 
 
 def get_alliance_duties(state: StateView, address: bytes) -> Iterator[AllianceDuty]:
@@ -62,14 +95,32 @@ def get_alliance_duties(state: StateView, address: bytes) -> Iterator[AllianceDu
 def _duties_in(state: StateView, alliance: Alliance, address: bytes) -> Iterator[AllianceDuty]:
     if alliance.phase not in _ROUND_PHASES:
         return
-    number, current = alliance.round, get_round(state, alliance.id, alliance.round)
-    if alliance.phase is AlliancePhase.TRAIN:
-        if current.is_proposer(address) and get_update(state, alliance.id, number, address) is None:
+    current = get_round(state, alliance.id, alliance.round)
+    if current.is_proposer(address):
+        yield from _proposer_duties(state, alliance, current, address)
+    elif current.is_voter(address):
+        yield from _voter_duties(state, alliance, address)
+    elif alliance.phase is AlliancePhase.AGGREGATE and current.aggregator() == address:
+        yield AggregateUpdates(alliance.id, alliance.round)
+
+
+def _proposer_duties(
+    state: StateView, alliance: Alliance, current: AllianceRound, address: bytes
+) -> Iterator[AllianceDuty]:
+    number, has_update = alliance.round, get_update(state, alliance.id, alliance.round, address) is not None
+    has_committed, aggregator = get_committed(state, alliance, address) is not None, current.aggregator()
+    match alliance.phase:
+        case AlliancePhase.TRAIN if is_private(alliance):
+            if not has_committed:
+                yield CommitOwnUpdate(alliance.id, number)
+        case AlliancePhase.TRAIN if not has_update:
             yield TrainUpdate(alliance.id, number)
-        return
-    if not current.is_voter(address):
-        return
-    sheet = get_sheet(state, alliance.id, number, address)
+        case AlliancePhase.SEAL if has_committed and not has_update and aggregator is not None:
+            yield RevealOwnUpdate(alliance.id, number, aggregator)
+
+
+def _voter_duties(state: StateView, alliance: Alliance, address: bytes) -> Iterator[AllianceDuty]:
+    number, sheet = alliance.round, get_sheet(state, alliance.id, alliance.round, address)
     match alliance.phase:
         case AlliancePhase.HOLD if sheet.held is None:
             yield FetchUpdates(alliance.id, number)
@@ -84,7 +135,9 @@ def _duties_in(state: StateView, alliance: Alliance, address: bytes) -> Iterator
 
 _ROUND_PHASES = (
     AlliancePhase.TRAIN,
+    AlliancePhase.SEAL,
     AlliancePhase.HOLD,
+    AlliancePhase.AGGREGATE,
     AlliancePhase.VOTE,
     AlliancePhase.REVEAL,
     AlliancePhase.CONFIRM,

@@ -18,7 +18,7 @@ from protocol.rules.alliance.judging import Judgement, Poll, get_ballots, judge_
 from protocol.rules.alliance.pool import divide_by_source
 from protocol.rules.alliance.records import Alliance, AllianceRound, get_alliance, get_round, get_sheets
 from protocol.rules.alliance.results import CLOSINGS, ROUND_RESULTS, AllianceRole, RoundResult, Settled
-from protocol.rules.alliance.settlement import list_roles, reckon
+from protocol.rules.alliance.settlement import get_fee, list_roles, reckon
 from protocol.rules.traces import Origins, Step
 from protocol.state import StateView
 
@@ -30,6 +30,7 @@ class Kind(Enum):
 
     PROPOSING = "proposing"
     VOTING = "voting"
+    AGGREGATING = "aggregating"
     REMAINDER = "remainder"
     LOST_VOTE = "lost vote"
     ABSENCE = "absence"
@@ -118,9 +119,8 @@ def load_replay(state: StateView, params: Params, alliance: Alliance, round: int
     then = replace(alliance, round=round, phase=result.last_phase)
     current, judgement = get_round(state, alliance.id, round), judge_round(state, then)
     stakes = {one.address: one.stake for one in result.settled}
-    settled = reckon(
-        params, then, judgement, result.reward, stakes, find_absent(state, then, current), list_roles(current)
-    )
+    absent, roles = find_absent(state, then, current), list_roles(current, judgement)
+    settled = reckon(params, then, judgement, result.reward, stakes, absent, roles)
     assert settled == result.settled, "the round was settled otherwise"
     return Replay(params, then, current, result, judgement, tuple(list_votes(state, then, current, judgement)))
 
@@ -149,25 +149,37 @@ def votes_for(replay: Replay, one: Settled) -> tuple[CastVote, ...]:
 
 def trace_reward(replay: Replay, one: Settled) -> AllianceTrace:
     """Return how a reward came about."""
-    result, gains = replay.result, replay.judgement.gains
-    gain = gains.get(one.address)
+    result, fee = replay.result, get_fee(replay.params, replay.judgement, replay.result.reward)
     steps = (
         Step(tag="VI.F", what="in the pool before the round", units=result.pool),
         Step(tag="L6", what="an equal part for each round left", number=str(replay.alliance.rounds_left())),
         Step(tag="L6", what="what the round may pay", units=result.reward),
-        Step(tag="L5", what="stake at the draw, or now if that is less", units=one.stake),
-        Step(tag="L5", what="stake of all selected", units=sum(other.stake for other in result.settled)),
-        Step(tag="L5", what="merit in millionths", number=str(one.merit)),
-        *([] if gain is None else [Step(tag="II.B", what="median gain in millionths", number=str(gain))]),
+        *([Step(tag="VI.H", what="of it the aggregator's fee", units=fee)] if fee else []),
+        *([] if one.role is AllianceRole.AGGREGATOR else share_steps(replay, one)),
     )
     return make_trace(
         replay, one, one.earned, kind_of(one), steps, divide_by_source(one.earned, result.parts).origins()
     )
 
 
+def share_steps(replay: Replay, one: Settled) -> Iterator[Step]:
+    """Yield what a proposer's or a voter's share of a round comes from."""
+    others = [other for other in replay.result.settled if other.role is not AllianceRole.AGGREGATOR]
+    gain = replay.judgement.gains.get(one.address)
+    yield Step(tag="L5", what="stake at the draw, or now if that is less", units=one.stake)
+    yield Step(tag="L5", what="stake of all selected", units=sum(other.stake for other in others))
+    yield Step(tag="L5", what="merit in millionths", number=str(one.merit))
+    if gain is not None:
+        yield Step(tag="II.B", what="median gain in millionths", number=str(gain))
+
+
 def kind_of(one: Settled) -> Kind:
     """Return what a reward is for."""
-    return Kind.PROPOSING if one.role is AllianceRole.PROPOSER else Kind.VOTING
+    return {
+        AllianceRole.PROPOSER: Kind.PROPOSING,
+        AllianceRole.VOTER: Kind.VOTING,
+        AllianceRole.AGGREGATOR: Kind.AGGREGATING,
+    }[one.role]
 
 
 def trace_slash(replay: Replay, one: Settled) -> AllianceTrace:

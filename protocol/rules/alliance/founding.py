@@ -3,9 +3,10 @@
 from msgspec.structs import replace
 
 from protocol.alliance_acts import AllianceSpec, CancelAlliance, CreateAlliance, FundAlliance, VerifyAlliance
-from protocol.alliance_settings import MIN_PARTICIPANTS
+from protocol.alliance_settings import MIN_PARTICIPANTS, MIN_PRIVATE_PARTICIPANTS, Privacy
 from protocol.crypto import integer_bytes
 from protocol.errors import AlreadyDone, NotEligible, OutOfBounds, WrongPhase
+from protocol.models import count_values
 from protocol.params import check_phases
 from protocol.rules import charges, gifts, purses
 from protocol.rules.alliance import pool
@@ -26,6 +27,7 @@ from protocol.rules.context import Context
 from protocol.rules.jobs import Funding, Mark
 from protocol.rules.standing import check_creator, get_governance, require_governance
 from protocol.state import Overlay, StateView
+from protocol.zk.commitment import row_count
 
 
 def create_alliance(state: Overlay, context: Context, sender: bytes, payload: CreateAlliance) -> None:
@@ -72,13 +74,24 @@ def check_bounds(context: Context, spec: AllianceSpec) -> None:
         raise OutOfBounds(
             f"a test split has at least {bounds.min_test_rows} rows", have=spec.min_test_rows, need=bounds.min_test_rows
         )
-    if not MIN_PARTICIPANTS <= spec.participants <= bounds.max_participants:
+    least = MIN_PARTICIPANTS if spec.settings.privacy is Privacy.CLEAR else MIN_PRIVATE_PARTICIPANTS
+    if not least <= spec.participants <= bounds.max_participants:
         raise OutOfBounds(
-            f"an alliance begins with {MIN_PARTICIPANTS} to {bounds.max_participants} participants",
+            f"an alliance like this begins with {least} to {bounds.max_participants} participants",
             have=spec.participants,
         )
     if spec.fresh_model is not None and not 0 < spec.fresh_model.length <= context.params.max_blob_bytes:
         raise OutOfBounds("the fresh model's length leaves the bounds", have=spec.fresh_model.length)
+    if spec.settings.privacy is not Privacy.CLEAR:
+        check_provable(context, spec)
+
+
+def check_provable(context: Context, spec: AllianceSpec) -> None:
+    """Return if commitments can hold the model's updates; raises `OutOfBounds` or `InvalidProof`."""
+    values = count_values(spec.model)
+    if values is None:
+        raise OutOfBounds(f"the size of models of family {spec.model.family!r} is not known: updates cannot be hidden")
+    row_count(context.params.alliance.zk, values)
 
 
 def find_winner(state: StateView, spec: AllianceSpec) -> bytes | None:

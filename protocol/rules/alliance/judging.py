@@ -6,16 +6,21 @@ exact, so who named another one worked out something else: its scores say nothin
 and it was wrong in all.
 """
 
+import dataclasses
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from msgspec.structs import replace
+
 from protocol.blobs import BlobId
 from protocol.fixed import MILLION
 from protocol.formulas import alliance as formulas
+from protocol.rules.alliance.commitments import Published, get_published, is_private
 from protocol.rules.alliance.duties import votes_on_aggregate
 from protocol.rules.alliance.records import (
     Alliance,
+    AlliancePhase,
     AllianceRound,
     Ballot,
     Confirmation,
@@ -60,6 +65,7 @@ class Judgement:
     """What a round came to. `merits` (L5) are of all whom the verdict pays or costs; nobody's when it is void.
 
     `model` is the aggregate that the votes of `poll` are about; `gains` are the medians of what accepted updates added.
+    Where updates are hidden, `aggregator` is who earned the fee, and `failed` are those whose turn came to nothing.
     """
 
     outcome: Outcome
@@ -68,6 +74,8 @@ class Judgement:
     model: BlobId | None = None
     poll: Poll | None = None
     gains: Mapping[bytes, int] = field(default_factory=dict)
+    aggregator: bytes | None = None
+    failed: frozenset[bytes] = frozenset()
 
 
 def judge_round(state: StateView, alliance: Alliance) -> Judgement:
@@ -75,13 +83,18 @@ def judge_round(state: StateView, alliance: Alliance) -> Judgement:
     current = get_round(state, alliance.id, alliance.round)
     sheets = get_sheets(state, alliance, current)
     ballots = get_ballots(sheets)
+    if is_private(alliance):
+        return judge_private(alliance, current, sheets, get_published(state, alliance))
     if not formulas.is_quorum(len(ballots), of=len(current.voters)):
         return Judgement(outcome=Outcome.VOID)
-    # A vote that was committed to and not shown was right in nothing.
-    silent = {voter: 0 for voter, sheet in sheets.items() if sheet.commitment is not None and sheet.ballot is None}
     if votes_on_aggregate(alliance):
-        return judge_aggregate(alliance, current, ballots, silent)
-    return judge_updates(alliance, current, sheets, ballots, silent)
+        return judge_aggregate(alliance, current, ballots, find_silent(sheets))
+    return judge_updates(alliance, current, sheets, ballots, find_silent(sheets))
+
+
+def find_silent(sheets: Mapping[bytes, VoterSheet]) -> dict[bytes, int]:
+    """Return the merit of each voter that committed to a vote and did not show it: it was right in nothing."""
+    return {voter: 0 for voter, sheet in sheets.items() if sheet.commitment is not None and sheet.ballot is None}
 
 
 def get_ballots(sheets: Mapping[bytes, VoterSheet]) -> dict[bytes, Ballot]:
@@ -131,6 +144,38 @@ def judge_aggregate(
     }
     outcome = Outcome.ACCEPTED if poll.is_accepted else Outcome.REJECTED
     return Judgement(outcome=outcome, merits=merits, model=model, poll=poll)
+
+
+# --- one vote on an aggregate that was proven ------------------------------------------------------------------------
+
+
+def judge_private(
+    alliance: Alliance, current: AllianceRound, sheets: Mapping[bytes, VoterSheet], published: Published | None
+) -> Judgement:
+    """Return what a round with hidden updates came to.
+
+    Voters check that the published sum is the proven one, and that the accused lied. When 2/3 of them say that this is
+    not so, or that they cannot have the sum, its aggregator failed. Who was called unreadable is neither paid nor
+    slashed, for nobody else can tell; nor does its aggregator earn the fee, so that leaving somebody out never pays.
+    """
+    is_late = alliance.phase is AlliancePhase.AGGREGATE and published is None
+    failed = frozenset(one.address for one in current.aggregators[: current.turn + is_late])
+    ballots = get_ballots(sheets)
+    if published is None or not formulas.is_quorum(len(ballots), of=len(current.voters)):
+        return Judgement(outcome=Outcome.VOID, failed=failed)
+    refusals = sum(ballot.aggregate is None for ballot in ballots.values())
+    if formulas.is_quorum(refusals, of=len(current.voters)):
+        blamed = published.aggregator
+        return Judgement(outcome=Outcome.VOID, merits={blamed: 0}, failed=failed | {blamed})
+    verdict = judge_aggregate(alliance, replace(current, frozen=published.clients), ballots, find_silent(sheets))
+    if verdict.outcome is Outcome.VOID:
+        return dataclasses.replace(verdict, failed=failed)
+    return dataclasses.replace(
+        verdict,
+        merits={**verdict.merits, **dict.fromkeys(published.liars, 0)},
+        aggregator=None if published.unreadable else published.aggregator,
+        failed=failed,
+    )
 
 
 # --- a vote on each update, then on the aggregate of the accepted ones -----------------------------------------------

@@ -2,16 +2,20 @@
 
 from msgspec.structs import replace
 
-from protocol.alliance_settings import MIN_PARTICIPANTS
+from protocol.alliance_settings import MAX_AGGREGATORS, MIN_PRIVATE_PROPOSERS
+from protocol.crypto import integer_bytes
 from protocol.formulas import alliance as formulas
 from protocol.formulas.arena import draw
 from protocol.rules import gifts, purses
 from protocol.rules.alliance import pool
+from protocol.rules.alliance.absence import has_trained
+from protocol.rules.alliance.commitments import drop_boxes, get_published, is_private, prune_commitments
 from protocol.rules.alliance.duties import votes_on_aggregate
 from protocol.rules.alliance.founding import end_unworked, forget_active
 from protocol.rules.alliance.judging import get_ballots, poll_updates
 from protocol.rules.alliance.membership import find_candidates, review_participants, unbond, unbond_stake
 from protocol.rules.alliance.records import (
+    UPDATES,
     Alliance,
     AlliancePhase,
     AllianceRound,
@@ -21,6 +25,7 @@ from protocol.rules.alliance.records import (
     get_update,
     put_alliance,
     put_round,
+    put_sheet,
     scan_active_alliances,
     scan_participants,
 )
@@ -62,7 +67,7 @@ def is_opening_complete(state: StateView, context: Context, alliance: Alliance) 
 
 def close_opening(state: Overlay, context: Context, alliance: Alliance) -> None:
     """Begin the first round if enough joined for one and there is money; else expire."""
-    if alliance.places < MIN_PARTICIPANTS or alliance.funding is Funding.AWAITED:
+    if not count_roles(alliance, alliance.places).voters or alliance.funding is Funding.AWAITED:
         end_unworked(state, alliance, AlliancePhase.EXPIRED)
         return
     gifts.forget_gifts(state, pool.BOOK, alliance.id)
@@ -72,7 +77,17 @@ def close_opening(state: Overlay, context: Context, alliance: Alliance) -> None:
 def begin_round(state: Overlay, context: Context, alliance: Alliance) -> None:
     """Freeze who may be drawn, before the blocks that seed the draw exist."""
     candidates = find_candidates(state, alliance)
-    put_round(state, alliance, AllianceRound(candidates, (), (), (), ()))
+    frozen = AllianceRound(
+        candidates=candidates,
+        proposers=(),
+        voters=(),
+        aggregators=(),
+        turn=0,
+        beacon=None,
+        frozen=(),
+        accepted=(),
+    )
+    put_round(state, alliance, frozen)
     enter_phase(state, context, alliance, AlliancePhase.DRAW, None)
 
 
@@ -86,24 +101,30 @@ def close_draw(state: Overlay, context: Context, alliance: Alliance) -> None:
     settings, current = alliance.spec.settings, get_current(state, alliance)
     by_address = {one.address: one for one in current.candidates}
     counts = count_roles(alliance, len(by_address))
+    if is_private(alliance):
+        counts = counts._replace(proposers=min(counts.proposers, context.params.alliance.zk.max_clients))
     seed = formulas.role_seed(context.beacon, alliance=alliance.id, round=alliance.round)
-    drawn = draw(seed, weights=dict.fromkeys(by_address, 1), count=counts.proposers + counts.voters)
-    proposers, voters = drawn[: counts.proposers], drawn[counts.proposers :]
-    drawn_round = AllianceRound(
+    drawn = draw(seed, weights=dict.fromkeys(by_address, 1), count=counts.proposers + counts.voters + MAX_AGGREGATORS)
+    first_voter, first_other = counts.proposers, counts.proposers + counts.voters
+    drawn_round = replace(
+        current,
         candidates=(),
-        proposers=tuple(by_address[address] for address in sorted(proposers)),
-        voters=tuple(by_address[address] for address in sorted(voters)),
-        frozen=(),
-        accepted=(),
+        proposers=tuple(by_address[address] for address in sorted(drawn[:first_voter])),
+        voters=tuple(by_address[address] for address in sorted(drawn[first_voter:first_other])),
+        aggregators=tuple(by_address[address] for address in drawn[first_other:]) if is_private(alliance) else (),
+        beacon=context.beacon,
     )
     put_round(state, alliance, drawn_round)
     enter_phase(state, context, alliance, AlliancePhase.TRAIN, settings.train_phase_ms)
 
 
 def count_roles(alliance: Alliance, candidates: int) -> formulas.RoleCounts:
-    """Return the sizes of the roles among so many candidates."""
+    """Return the sizes of the roles among so many candidates; where updates are hidden, somebody must aggregate."""
+    is_hidden = is_private(alliance)
     return formulas.count_roles(
         candidates,
+        min_proposers=MIN_PRIVATE_PROPOSERS if is_hidden else 1,
+        others=1 if is_hidden else 0,
         proposer_share_millionths=alliance.spec.settings.proposer_share_millionths,
         voter_share_millionths=alliance.spec.settings.voter_share_millionths,
     )
@@ -118,14 +139,39 @@ def find_updates(state: StateView, alliance: Alliance) -> list[bytes]:
     return [address for address in proposers if get_update(state, alliance.id, alliance.round, address) is not None]
 
 
+def count_trained(state: StateView, alliance: Alliance) -> int:
+    """Return how many proposers of the current round put their update, or the commitment to it, on the log."""
+    return sum(has_trained(state, alliance, one.address) for one in get_current(state, alliance).proposers)
+
+
+def is_enough(alliance: Alliance, updates: int) -> bool:
+    """Return whether so many updates make a round: one, or as many as hide each other."""
+    return updates >= (MIN_PRIVATE_PROPOSERS if is_private(alliance) else 1)
+
+
 def is_training_complete(state: StateView, context: Context, alliance: Alliance) -> bool:
-    """Return whether every proposer proposed its update."""
-    return len(find_updates(state, alliance)) == len(get_current(state, alliance).proposers)
+    """Return whether every proposer proposed its update, or committed to it."""
+    return count_trained(state, alliance) == len(get_current(state, alliance).proposers)
 
 
 def close_training(state: Overlay, context: Context, alliance: Alliance) -> None:
-    """Ask the voters what they hold; without any update the round is void."""
-    if not find_updates(state, alliance):
+    """Ask the voters what they hold, or first for the updates that were committed to; without any the round is void."""
+    settings = alliance.spec.settings
+    if not is_enough(alliance, count_trained(state, alliance)):
+        close_round(state, context, alliance)
+        return
+    phase = AlliancePhase.SEAL if is_private(alliance) else AlliancePhase.HOLD
+    enter_phase(state, context, alliance, phase, settings.hold_phase_ms)
+
+
+def is_sealing_complete(state: StateView, context: Context, alliance: Alliance) -> bool:
+    """Return whether every commitment's update was sealed to the aggregator."""
+    return len(find_updates(state, alliance)) == count_trained(state, alliance)
+
+
+def close_sealing(state: Overlay, context: Context, alliance: Alliance) -> None:
+    """Ask the voters which sealed updates they hold; with too few to hide each other the round is void."""
+    if not is_enough(alliance, len(find_updates(state, alliance))):
         close_round(state, context, alliance)
         return
     enter_phase(state, context, alliance, AlliancePhase.HOLD, alliance.spec.settings.hold_phase_ms)
@@ -153,10 +199,42 @@ def close_holding(state: Overlay, context: Context, alliance: Alliance) -> None:
         if formulas.is_quorum(sum(proposer in (sheet.held or ()) for sheet in sheets), of=len(sheets))
     )
     put_round(state, alliance, replace(current, frozen=frozen))
-    if not frozen:
+    settings = alliance.spec.settings
+    if not is_enough(alliance, len(frozen)):
+        close_round(state, context, alliance)
+    elif is_private(alliance):
+        enter_phase(state, context, alliance, AlliancePhase.AGGREGATE, settings.aggregate_phase_ms)
+    else:
+        enter_phase(state, context, alliance, AlliancePhase.VOTE, settings.vote_phase_ms)
+
+
+# --- aggregate, where updates are hidden -----------------------------------------------------------------------------
+
+
+def is_aggregating_complete(state: StateView, context: Context, alliance: Alliance) -> bool:
+    """Return whether a proven aggregate is on the log."""
+    return get_published(state, alliance) is not None
+
+
+def close_aggregating(state: Overlay, context: Context, alliance: Alliance) -> None:
+    """Vote on the proven aggregate; without one it is the next aggregator's turn, and after the last the round is void.
+
+    What was sealed to the one that failed is sealed anew, to the next.
+    """
+    if is_aggregating_complete(state, context, alliance):
+        enter_phase(state, context, alliance, AlliancePhase.VOTE, alliance.spec.settings.vote_phase_ms)
+        return
+    current = get_current(state, alliance)
+    if current.turn + 1 == len(current.aggregators):
         close_round(state, context, alliance)
         return
-    enter_phase(state, context, alliance, AlliancePhase.VOTE, alliance.spec.settings.vote_phase_ms)
+    drop_boxes(state, alliance)
+    for proposer in find_updates(state, alliance):
+        UPDATES.delete(state, integer_bytes(alliance.id), integer_bytes(alliance.round), proposer)
+    for voter, sheet in get_sheets(state, alliance, current).items():
+        put_sheet(state, alliance.id, alliance.round, voter, replace(sheet, held=None))
+    put_round(state, alliance, replace(current, turn=current.turn + 1, frozen=()))
+    enter_phase(state, context, alliance, AlliancePhase.SEAL, alliance.spec.settings.hold_phase_ms)
 
 
 # --- vote, reveal, confirm -------------------------------------------------------------------------------------------
@@ -207,6 +285,7 @@ def is_confirming_complete(state: StateView, context: Context, alliance: Allianc
 def close_round(state: Overlay, context: Context, alliance: Alliance) -> None:
     """Settle the round and begin the next one; after the last, or with too few left for another, finish."""
     settled = settle_round(state, context, alliance)
+    prune_commitments(state, settled)
     if settled.rounds_left() == 1:
         finish_alliance(state, context, settled)
         return
@@ -232,7 +311,9 @@ PHASES: dict[AlliancePhase, PhaseRule[Alliance]] = {
     AlliancePhase.OPENING: PhaseRule(is_opening_complete, close_opening),
     AlliancePhase.DRAW: PhaseRule(is_draw_due, close_draw),
     AlliancePhase.TRAIN: PhaseRule(is_training_complete, close_training),
+    AlliancePhase.SEAL: PhaseRule(is_sealing_complete, close_sealing),
     AlliancePhase.HOLD: PhaseRule(is_holding_complete, close_holding),
+    AlliancePhase.AGGREGATE: PhaseRule(is_aggregating_complete, close_aggregating),
     AlliancePhase.VOTE: PhaseRule(is_voting_complete, close_voting),
     AlliancePhase.REVEAL: PhaseRule(is_revealing_complete, close_revealing),
     AlliancePhase.CONFIRM: PhaseRule(is_confirming_complete, close_round),

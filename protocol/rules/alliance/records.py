@@ -13,18 +13,23 @@ from protocol.types import Address, Amount, Bytes32, Count, Digest, Record
 
 
 class AlliancePhase(IntEnum):
-    """Where an alliance stands. DRAW to CONFIRM repeat every round."""
+    """Where an alliance stands. DRAW to CONFIRM repeat every round, in this order.
+
+    SEAL and AGGREGATE are only where updates are hidden, and with HOLD once more for every aggregator that fails.
+    """
 
     OPENING = 1
     DRAW = 2
     TRAIN = 3
-    HOLD = 4
-    VOTE = 5
-    REVEAL = 6
-    CONFIRM = 7
-    FINISHED = 8
-    EXPIRED = 9
-    CANCELLED = 10
+    SEAL = 4
+    HOLD = 5
+    AGGREGATE = 6
+    VOTE = 7
+    REVEAL = 8
+    CONFIRM = 9
+    FINISHED = 10
+    EXPIRED = 11
+    CANCELLED = 12
 
 
 class Accepted(Record):
@@ -84,17 +89,27 @@ class AllianceRound(Record):
 
     `candidates` are those that may be drawn, frozen before the blocks that seed the draw exist; nobody once that was
     made. `accepted` are the proposers whose updates the votes accepted, once they are revealed.
+
+    Where updates are hidden, `aggregators` stand in the order of the draw, and it is the turn of that with number
+    `turn`. `beacon` is the one that all were drawn by.
     """
 
     candidates: tuple[Selected, ...]
     proposers: tuple[Selected, ...]
     voters: tuple[Selected, ...]
+    aggregators: tuple[Selected, ...]
+    turn: Count
+    beacon: Digest | None
     frozen: tuple[Address, ...]
     accepted: tuple[Address, ...]
 
     def stakes(self) -> dict[bytes, int]:
         """Return the stake of everybody selected, by address."""
-        return {one.address: one.stake for one in (*self.proposers, *self.voters)}
+        return {one.address: one.stake for one in (*self.proposers, *self.voters, *self.aggregators)}
+
+    def aggregator(self) -> bytes | None:
+        """Return whose turn it is to aggregate, if anybody's."""
+        return self.aggregators[self.turn].address if self.turn < len(self.aggregators) else None
 
     def is_proposer(self, address: bytes) -> bool:
         """Return whether an account trains in this round."""

@@ -23,6 +23,7 @@ class AllianceRole(IntEnum):
 
     PROPOSER = 1
     VOTER = 2
+    AGGREGATOR = 3
 
 
 class JudgedUpdate(Record):
@@ -40,7 +41,7 @@ class Settled(Record):
     """What one selected participant earned and lost in a round, in units. `merit` in millionths (formula L5).
 
     `is_absent`: it did not act in time, or its update could not be fetched; then it earns nothing, and `slashed` is for
-    that, or what its votes cost if that is more.
+    that, or what its votes cost if that is more. Aggregators are listed if they earned the fee or failed.
     """
 
     address: Address

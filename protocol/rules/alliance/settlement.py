@@ -50,7 +50,7 @@ def settle_round(state: Overlay, context: Context, alliance: Alliance) -> Allian
     held, parts = purses.get_units(state, purses.pool_of(alliance.id)), pool.get_parts(state, alliance.id)
     reward = formulas.round_reward(held, rounds_left=alliance.rounds_left())
     stakes = count_stakes(state, alliance, current)
-    settled = reckon(context.params, alliance, judgement, reward, stakes, absent, list_roles(current))
+    settled = reckon(context.params, alliance, judgement, reward, stakes, absent, list_roles(current, judgement))
     pay(state, alliance, settled)
     take(state, context, alliance, settled)
     for one in settled:
@@ -82,10 +82,12 @@ def count_stakes(state: StateView, alliance: Alliance, current: AllianceRound) -
     }
 
 
-def list_roles(current: AllianceRound) -> dict[bytes, AllianceRole]:
-    """Return the role of everybody selected, proposers first, each role by address."""
+def list_roles(current: AllianceRound, judgement: Judgement) -> dict[bytes, AllianceRole]:
+    """Return the role of everybody that is settled, proposers first, then voters, each role by address."""
     proposers = dict.fromkeys((one.address for one in current.proposers), AllianceRole.PROPOSER)
-    return proposers | dict.fromkeys((one.address for one in current.voters), AllianceRole.VOTER)
+    voters = dict.fromkeys((one.address for one in current.voters), AllianceRole.VOTER)
+    paid = set() if judgement.aggregator is None else {judgement.aggregator}
+    return proposers | voters | dict.fromkeys(sorted(judgement.failed | paid), AllianceRole.AGGREGATOR)
 
 
 def reckon(
@@ -97,16 +99,25 @@ def reckon(
     absent: frozenset[bytes],
     roles: Mapping[bytes, AllianceRole],
 ) -> tuple[Settled, ...]:
-    """Return what everybody selected earns and loses (L5), in the order of the roles."""
+    """Return what everybody selected earns and loses (L5), in the order of the roles; the aggregator's fee first."""
+    fee = get_fee(params, judgement, reward)
+    counted = {
+        address: stakes[address]
+        for address, role in roles.items()
+        if role is not AllianceRole.AGGREGATOR or address in judgement.merits
+    }
+    absent = absent | judgement.failed
     rewards, losses = formulas.reward_and_slash(
-        reward,
-        stakes=stakes,
+        reward - fee,
+        stakes=counted,
         merits=judgement.merits,
         slash_millionths=alliance.spec.settings.slash_millionths,
     )
     earned = {address: units for address, units in rewards.items() if address not in absent}
     if judgement.gains:
         earned |= share_gains(alliance, judgement, earned, stakes)
+    if judgement.aggregator is not None:
+        earned[judgement.aggregator] = fee
     lost = {
         address: formulas.absence_loss(
             fees.slash_amount(stakes[address], slash_millionths=params.absence_slash_millionths),
@@ -126,6 +137,13 @@ def reckon(
         )
         for address, role in roles.items()
     )
+
+
+def get_fee(params: Params, judgement: Judgement, reward: int) -> int:
+    """Return what the aggregator earns of a round's reward, in units: nothing where there is none, or it failed."""
+    if judgement.aggregator is None:
+        return 0
+    return formulas.aggregator_fee(reward, fee_millionths=params.alliance.aggregator_fee_millionths)
 
 
 def share_gains(

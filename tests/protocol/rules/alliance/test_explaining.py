@@ -25,7 +25,7 @@ def add_up(play: AlliancePlay):
     earned, slashed = {}, {}
     for trace in traces:
         assert trace.origins.total() + trace.burned + trace.kept == trace.units > 0
-        side = earned if trace.kind in (Kind.PROPOSING, Kind.VOTING, Kind.REMAINDER) else slashed
+        side = slashed if trace.kind in (Kind.LOST_VOTE, Kind.ABSENCE) else earned
         side[trace.account] = side.get(trace.account, 0) + trace.units
     for person in play.participants:
         member = play.member(person)
@@ -41,6 +41,7 @@ def test_an_honest_run_is_paid_from_the_escrow():
     assert kinds == {
         Kind.PROPOSING: 400 * FML,
         Kind.VOTING: 600 * FML,
+        Kind.AGGREGATING: 0,
         Kind.REMAINDER: 0,
         Kind.LOST_VOTE: 0,
         Kind.ABSENCE: 0,
