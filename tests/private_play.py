@@ -8,12 +8,12 @@ from msgspec.structs import replace
 from protocol.alliance_acts import Accusation, CommitUpdate, PublishAggregate, RevealUpdate
 from protocol.alliance_settings import Attribution, Privacy
 from protocol.blobs import BlobId
-from protocol.crypto import seal_key
+from protocol.crypto import integer_bytes, seal_key
 from protocol.models import MetricSpec, linear_model
 from protocol.params import DEVNET, Params
 from protocol.rules.alliance.commitments import (
+    PUBLISHED,
     Published,
-    get_published,
     make_round_context,
     make_round_statement,
 )
@@ -52,7 +52,11 @@ class PrivatePlay(AlliancePlay):
 
     @property
     def published(self) -> Published:
-        found = get_published(self.ledger.state, self.record)
+        return self.published_of(self.round)
+
+    def published_of(self, round: int) -> Published:
+        """Return the aggregate of any round."""
+        found = PUBLISHED.get(self.ledger.state, integer_bytes(self.alliance), integer_bytes(round))
         assert found is not None
         return found
 

@@ -45,6 +45,7 @@ from tests.alliance_play import AlliancePlay, make_spec
 from tests.arena_play import STEP_MS, Play
 from tests.ledger_driver import FML, Ledger, Person, seed_of
 from tests.ledger_invariants import expect_sound
+from tests.private_play import ZK, PrivatePlay
 
 
 def play_two_epochs() -> Play:
@@ -60,7 +61,7 @@ def play_two_epochs() -> Play:
 def play_everything() -> Play:
     """Return a play in which every kind of transaction was applied, with delegators, an emission and a complaint."""
     people = [Person(f"participant {number}") for number in range(6)]
-    params = replace(DEVNET, validators_per_epoch=3)
+    params = replace(DEVNET, validators_per_epoch=3, alliance=replace(DEVNET.alliance, zk=ZK))
     play = Play(trainers=4, validators=5, epochs=3, is_governed=True, params=params, bystanders=people)
     ledger, text = play.ledger, b"This is no model."
     called_off = replace(play.record.spec, name="called off")
@@ -101,7 +102,7 @@ def play_everything() -> Play:
 
 
 def play_alliances(play: Play) -> None:
-    """Call one alliance off; verify another, which starts from task 3, and let it lose, leave and fill up a stake."""
+    """Call one alliance off, let another lose, leave and fill up a stake, and a third hide its updates."""
     spec = make_spec(DEVNET.alliance.settings, base_task=3, fresh_model=None)
     called_off = AlliancePlay(ledger=play.ledger, spec=spec, escrow=0)
     called_off.send(called_off.creator, CancelAlliance(1))
@@ -115,6 +116,9 @@ def play_alliances(play: Play) -> None:
     alliance.send(alliance.participants[0], LeaveAlliance(2))
     alliance.run_round({})
     alliance.ledger.run_until(lambda: alliance.phase is AlliancePhase.FINISHED, after_ms=STEP_MS, limit=200)
+    private = PrivatePlay(ledger=play.ledger, participants=6, rounds=1, params=play.ledger.before.params)
+    private.begin().run_round()
+    assert private.phase is AlliancePhase.FINISHED
 
 
 def digest_of_log(play: Play) -> str:

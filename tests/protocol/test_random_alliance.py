@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from protocol.alliance_acts import (
     AlliancePayload,
     CancelAlliance,
+    CommitUpdate,
     ConfirmAggregate,
     CreateAlliance,
     FundAlliance,
@@ -17,6 +18,7 @@ from protocol.alliance_acts import (
     JoinAlliance,
     LeaveAlliance,
     ProposeUpdate,
+    PublishAggregate,
     TopUpStake,
     VerifyAlliance,
 )
@@ -26,8 +28,11 @@ from protocol.blocks import Block
 from protocol.codec import decode, encode
 from protocol.params import DEVNET
 from protocol.rules.alliance.duties import (
+    AggregateUpdates,
+    CommitOwnUpdate,
     ConfirmOwnAggregate,
     FetchUpdates,
+    RevealOwnUpdate,
     RevealOwnVote,
     TrainUpdate,
     VoteOnUpdates,
@@ -45,9 +50,11 @@ from protocol.rules.alliance.records import (
     scan_participants,
 )
 from protocol.rules.alliance.results import CLOSINGS, ROUND_RESULTS
+from protocol.zk.knowledge import CommittedUpdate
 from tests.alliance_play import STEP_MS, AlliancePlay, make_spec, run_task, verified
 from tests.ledger_driver import FML, Ledger, Person, seed_of
 from tests.ledger_invariants import expect_sound
+from tests.private_play import ZK, PrivatePlay
 from tests.protocol.test_random_play import TIMES_MS, Shuffled
 from tests.record_strategies import any_of
 
@@ -57,7 +64,7 @@ SETTINGS = replace(DEVNET.alliance.settings, rounds=3, slash_millionths=300_000,
 PARAMS = replace(
     DEVNET,
     absence_slash_millionths=250_000,
-    alliance=replace(DEVNET.alliance, settings=SETTINGS, max_periods=3, max_participants=6),
+    alliance=replace(DEVNET.alliance, settings=SETTINGS, max_periods=3, max_participants=7, zk=ZK),
 )
 SCORES = st.sampled_from([None, -(10**12), 0, 300_000, 800_000, 10**12])
 UNITS = st.sampled_from([0, 1, FML - 1, FML, 20 * FML, 64 * FML, 2**62])
@@ -77,13 +84,19 @@ class Chaos:
         people = [Person(f"participant {number}") for number in range(PEOPLE)]
         ledger = run_task(people, params=PARAMS)
         self.play = verified(ledger=ledger, participants=PEOPLE - 2)
-        attribution = self.draw(st.sampled_from(Attribution))
-        rule = RewardRule.STAKE if attribution is Attribution.AGGREGATE else self.draw(st.sampled_from(RewardRule))
-        spec = make_spec(replace(SETTINGS, attribution=attribution, reward=rule))
-        self.own = AlliancePlay(ledger=ledger, spec=spec, escrow=self.draw(st.sampled_from([1, 7, 1_000 * FML])))
+        self.own = self.create_own(ledger, self.draw(st.sampled_from([1, 7, 1_000 * FML])))
         self.people = [*people, self.play.creator, self.play.stranger]
         self.ledger = ledger
         self.ballots: dict[tuple[bytes, int, int], Ballot] = {}
+
+    def create_own(self, ledger: Ledger, escrow: int) -> AlliancePlay:
+        """Create an alliance that hides its updates, or shows them, with any attribution and reward."""
+        if self.draw(st.booleans()):
+            return PrivatePlay(ledger=ledger, participants=PEOPLE - 1, rounds=3, params=PARAMS, escrow=escrow)
+        attribution = self.draw(st.sampled_from(Attribution))
+        rule = RewardRule.STAKE if attribution is Attribution.AGGREGATE else self.draw(st.sampled_from(RewardRule))
+        spec = make_spec(replace(SETTINGS, attribution=attribution, reward=rule))
+        return AlliancePlay(ledger=ledger, spec=spec, escrow=escrow)
 
     def is_wrong(self) -> bool:
         """Return whether an act goes wrong."""
@@ -99,6 +112,15 @@ class Chaos:
             for person in self.people[: PEOPLE - 1]:
                 self.ledger.send(person, JoinAlliance(play.alliance, self.draw(st.sampled_from([1, 10**9])), 20))
         self.block()
+
+    def lead(self, steps: int) -> None:
+        """Lead the alliance that pays for itself through so many steps of its first round."""
+        play = self.own
+        stages = [play.draw, play.train, play.hold, play.commit, play.reveal, play.confirm]
+        if isinstance(play, PrivatePlay):
+            stages = [play.draw, play.train, play.seal, play.hold, play.publish, play.commit, play.reveal]
+        for stage in stages[:steps]:
+            stage()
 
     def step(self) -> None:
         """Do one thing, and now and then make a block."""
@@ -151,6 +173,13 @@ class Chaos:
                 case TrainUpdate():
                     blob = BlobId(seed_of(person.name, round, alliance), 0 if self.is_wrong() else 2_000)
                     self.ledger.send(person, ProposeUpdate(alliance, round, blob))
+                case CommitOwnUpdate():
+                    self.ledger.send(person, CommitUpdate(alliance, round, self.choose_committed(play, person)))
+                case RevealOwnUpdate():
+                    reveal = play.revealed(person)
+                    self.ledger.send(person, replace(reveal, box=bytes(80)) if self.is_wrong() else reveal)
+                case AggregateUpdates():
+                    self.ledger.send(person, self.choose_aggregate(play))
                 case FetchUpdates():
                     self.ledger.send(person, HoldUpdates(alliance, round, self.choose_held(alliance, round)))
                 case VoteOnUpdates():
@@ -161,6 +190,19 @@ class Chaos:
                     self.ledger.send(person, play.reveal_of(person, self.ballots[person.address, alliance, round]))
                 case ConfirmOwnAggregate():
                     self.ledger.send(person, self.choose_confirmation(play))
+
+    def choose_committed(self, play: PrivatePlay, person: Person) -> CommittedUpdate:
+        """Return a commitment, now and then somebody else's."""
+        return play.committed(self.draw(st.sampled_from(play.proposers())) if self.is_wrong() else person)
+
+    def choose_aggregate(self, play: PrivatePlay) -> PublishAggregate:
+        """Return a proven sum, now and then without somebody, or accusing somebody, rightly or not."""
+        frozen = play.people_at(play.round_record.frozen)
+        if not self.is_wrong():
+            return play.aggregate()
+        accused = {frozen[0]: self.draw(st.sampled_from([None, play.key(frozen[0]), bytes(32)]))}
+        payload = play.aggregate(accused=accused)
+        return replace(payload, accused=()) if self.is_wrong() else payload
 
     def choose_held(self, alliance: int, round: int) -> tuple[bytes, ...]:
         """Return the proposers whose updates a voter holds: most of those that there are."""
@@ -175,6 +217,8 @@ class Chaos:
         scores = tuple(self.draw(SCORES) if self.is_wrong() else score for score in honest.scores)
         if self.is_wrong():
             scores = (*scores, 1)
+        if isinstance(play, PrivatePlay) and self.is_wrong():
+            return Ballot(best, (None,), None)
         aggregate = honest.aggregate
         if aggregate is not None and self.is_wrong():
             aggregate = BlobId(bytes(32), 1)
@@ -236,10 +280,12 @@ class Chaos:
 @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_whatever_is_sent_money_is_kept_and_alliances_end(data):
-    """Random steps from two alliances that open, mostly with enough participants, and then silence."""
+    """Random steps from two alliances that open, or from the middle of a round of one, and then silence."""
     chaos = Chaos(data)
-    if data.draw(st.integers(0, 4), label="begin"):
+    led = data.draw(st.integers(0, 8), label="led")
+    if led:
         chaos.begin()
+        chaos.lead(led - 1)
     for _ in range(data.draw(st.integers(10, 60), label="steps")):
         chaos.step()
     chaos.finish()
