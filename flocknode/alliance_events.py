@@ -5,10 +5,12 @@ from collections.abc import Callable, Iterator, Mapping
 from flocknode.rpc.records import AllianceEvent
 from protocol.crypto import integer_bytes
 from protocol.formulas.alliance import is_better
+from protocol.rules.alliance.absence import has_trained
 from protocol.rules.alliance.records import (
     ALLIANCES,
     Alliance,
     AlliancePhase,
+    AllianceRound,
     Selected,
     get_round,
     get_sheet,
@@ -82,12 +84,26 @@ def describe_step(view: StateView, alliance: Alliance, name: Namer) -> str:
         case AlliancePhase.HOLD:
             made = sum(get_update(view, alliance.id, number, one.address) is not None for one in current.proposers)
             return f"{made} of {len(current.proposers)} updates are there; the voters fetch them"
+        case AlliancePhase.SEAL:
+            made = sum(has_trained(view, alliance, one.address) for one in current.proposers)
+            return f"{made} of {len(current.proposers)} committed; they seal updates to {name_turn(current, name)}"
+        case AlliancePhase.AGGREGATE:
+            return f"{len(current.frozen)} sealed updates count; {name_turn(current, name)} sums them under a proof"
+        case AlliancePhase.VOTE if current.aggregators:
+            return "the sum is proven and hashed on the log; the voters score it unseen"
         case AlliancePhase.VOTE:
             return f"{len(current.frozen)} updates count, which 2/3 of the voters hold; they score them unseen"
         case AlliancePhase.REVEAL:
             return f"{sum(sheet.commitment is not None for sheet in sheets)} of {len(sheets)} voters committed"
         case _:
             return f"{len(current.accepted)} of {len(current.frozen)} updates are accepted; the voters aggregate them"
+
+
+def name_turn(current: AllianceRound, name: Namer) -> str:
+    """Return the name of the aggregator whose turn it is."""
+    aggregator = current.aggregator()
+    assert aggregator is not None, "a private round without an aggregator"
+    return name(aggregator)
 
 
 def list_names(selected: tuple[Selected, ...], name: Namer) -> str:

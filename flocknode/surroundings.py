@@ -8,6 +8,7 @@ from flocknode.chain import Chain
 from flocknode.network import Surroundings
 from protocol.blobs import BlobId
 from protocol.crypto import public_key
+from protocol.rules.alliance.commitments import get_published
 from protocol.rules.alliance.records import Alliance, AlliancePhase, get_round, get_update, scan_active_alliances
 from protocol.rules.arena.copies import get_gallery
 from protocol.rules.arena.records import (
@@ -71,7 +72,7 @@ class ChainSurroundings(Surroundings):
 
 
 def scan_alliance_blobs(view: StateView) -> set[BlobId]:
-    """Return the blobs of alliances in progress: where they start, their latest and best models, the round's updates.
+    """Return the blobs of alliances in progress: where they start, their latest and best models, the round's.
 
     The start is let go of once two models were accepted, or one that is both; of a task's winner it is encrypted.
     """
@@ -83,6 +84,8 @@ def scan_alliance_blobs(view: StateView) -> set[BlobId]:
         proposers = () if alliance.phase in BEFORE_ROLES else get_round(view, alliance.id, alliance.round).proposers
         updates = (get_update(view, alliance.id, alliance.round, one.address) for one in proposers)
         named |= {update.blob for update in updates if update is not None}
+        published = get_published(view, alliance)
+        named |= set() if published is None else {published.blob}
     return named
 
 

@@ -14,7 +14,7 @@ from flocknode.rpc.records import Count, Hex32, Outcome, Ratio, Result, Units
 # An alliance: its number, or its name if only one alliance has it.
 AllianceReference = Annotated[str, Meta(min_length=1, max_length=64)]
 AllianceState = Literal["opening", "running", "finished", "expired", "cancelled"]
-AllianceRole = Literal["proposer", "voter"]
+AllianceRole = Literal["proposer", "voter", "aggregator"]
 RoundState = Literal["running", "accepted", "rejected", "void"]
 Standing = Literal["active", "warned", "leaving", "out"]
 # Settings of an alliance by name, as those of a task.
@@ -204,7 +204,7 @@ class Traced(Result):
 
     round: Count | None
     account: Hex32
-    kind: Literal["proposing", "voting", "remainder", "lost vote", "absence"]
+    kind: Literal["proposing", "voting", "aggregating", "remainder", "lost vote", "absence"]
     units: Units
     origins: Origins
     burned_units: Units

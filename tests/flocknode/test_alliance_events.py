@@ -12,6 +12,7 @@ from flocknode.task_events import TaskHistory, get_position
 from storage.database import Database
 from storage.log import ChainStore
 from tests.alliance_play import BAD, AlliancePlay
+from tests.private_play import PrivatePlay
 
 STEPS = ["draw", "train", "hold", "vote", "reveal", "confirm"]
 
@@ -96,3 +97,24 @@ def test_a_better_score_is_told_with_what_it_gained(tmp_path):
     texts = [event.text.partition("  ")[2] for event in told if event.phase == "accepted"]
     assert texts == ["best 0.8000", "best 0.8500 (+0.0500)", "score 0.8200  best 0.8500"]
     assert BAD < 800_000
+
+
+def test_a_round_with_hidden_updates_tells_whose_turn_it_is(tmp_path):
+    """Commitments, sealed updates, an aggregator that fails, and the sum that the next one proves."""
+    play = PrivatePlay(rounds=1).begin().train().seal().hold()
+    first, second = (person.name for person in play.aggregators())
+    play.fail().seal().hold()
+    play.publish().commit().reveal()
+    database = Database(tmp_path)
+    _, _, told = follow(play, Chain(play.ledger.document, ChainStore(database)), play.stranger.address)
+    database.close()
+    turns = ["seal", "hold", "aggregate"]
+    phases = [event.phase for event in told]
+    assert phases == ["opening", "draw", "train", *turns, *turns, "vote", "reveal", "accepted", "finished"]
+    sealing = [event.text for event in told if event.phase == "seal"]
+    assert [text.partition("updates to ")[2] for text in sealing] == [first, second]
+    assert sealing[0].startswith("3 of 3 committed")
+    summing = [event.text for event in told if event.phase == "aggregate"]
+    assert summing[1] == f"3 sealed updates count; {second} sums them under a proof"
+    (accepted,) = [event.text for event in told if event.phase == "accepted"]
+    assert accepted.startswith(f"3 proposers, aggregate 3 to 0, 3 voters, absent: {first}")

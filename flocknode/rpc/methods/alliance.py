@@ -37,6 +37,7 @@ STATES: dict[AlliancePhase, AllianceState] = {
 ROLES: dict[results.AllianceRole, AllianceRole] = {
     results.AllianceRole.PROPOSER: "proposer",
     results.AllianceRole.VOTER: "voter",
+    results.AllianceRole.AGGREGATOR: "aggregator",
 }
 
 

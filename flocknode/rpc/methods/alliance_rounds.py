@@ -7,6 +7,8 @@ from flocknode.rpc.methods.alliance import ROLES, find_alliance
 from flocknode.rpc.records import MAX_LIST, Count
 from protocol.crypto import integer_bytes
 from protocol.rules.alliance import records, results
+from protocol.rules.alliance.absence import has_trained
+from protocol.rules.alliance.commitments import get_published
 from protocol.rules.alliance.records import CLOSED_PHASES, AlliancePhase, get_round, get_sheet, get_update
 from protocol.rules.alliance.results import ROUND_RESULTS, AllianceRole, Outcome
 from protocol.state import StateView
@@ -76,6 +78,7 @@ def describe_running(state: StateView, alliance: records.Alliance) -> Round:
     current = get_round(state, alliance.id, alliance.round)
     selected = [(one, AllianceRole.PROPOSER) for one in current.proposers]
     selected += [(one, AllianceRole.VOTER) for one in current.voters]
+    selected += [(one, AllianceRole.AGGREGATOR) for one in current.aggregators[: current.turn + 1]]
     return Round(
         round=alliance.round,
         state="running",
@@ -108,6 +111,11 @@ def describe_running(state: StateView, alliance: records.Alliance) -> Round:
 
 def has_acted(state: StateView, alliance: records.Alliance, address: bytes, role: AllianceRole) -> bool:
     """Return whether a selected participant has done what the current step waits for; a proposer, its training."""
+    if role is AllianceRole.AGGREGATOR:
+        published = get_published(state, alliance)
+        return published is not None and published.aggregator == address
+    if role is AllianceRole.PROPOSER and alliance.phase is AlliancePhase.TRAIN:
+        return has_trained(state, alliance, address)
     if role is AllianceRole.PROPOSER:
         return get_update(state, alliance.id, alliance.round, address) is not None
     sheet = get_sheet(state, alliance.id, alliance.round, address)

@@ -13,6 +13,7 @@ from protocol.params import DEVNET
 from protocol.rules.alliance.records import AlliancePhase
 from tests.alliance_play import FRESH, AlliancePlay
 from tests.ledger_driver import FML
+from tests.private_play import PrivatePlay
 
 
 def make_node(play):
@@ -121,6 +122,33 @@ def test_settings_that_are_none_are_named():
     with pytest.raises(UsageError, match="round") as caught:
         alliance_acts.with_options(DEVNET.alliance.settings, {"round": 5})
     assert "tolerance_millionths" in caught.value.help
+
+
+def test_hidden_updates_are_no_setting_of_these_nodes():
+    """The log takes them, but no participant makes them: an alliance like that would only cost its members."""
+    private = {"privacy": "zk", "attribution": "aggregate"}
+    with pytest.raises(UsageError, match="every round would be void"):
+        alliance_acts.with_options(DEVNET.alliance.settings, private)
+
+
+async def test_a_private_round_says_who_aggregates():
+    """Who is waited for: proposers to commit and to seal, then the aggregator; its fee is explained."""
+    play = PrivatePlay(rounds=2).begin()
+    (running,) = (await ask(play, "alliance.rounds", alliance="1")).rounds
+    assert [one.role for one in running.shares] == ["proposer"] * 3 + ["voter"] * 3 + ["aggregator"]
+    play.train()
+    (running,) = (await ask(play, "alliance.rounds", alliance="1")).rounds
+    assert not any(one.has_acted for one in running.shares), "nobody sealed yet"
+    play.seal().hold()
+    play.publish()
+    (running,) = (await ask(play, "alliance.rounds", alliance="1")).rounds
+    acted = [one.role for one in running.shares if one.has_acted]
+    assert acted == ["proposer"] * 3 + ["aggregator"]
+    play.commit().reveal()
+    explained = await ask(play, "alliance.explain", alliance="1", round=0)
+    (fee,) = (trace for trace in explained.traces if trace.kind == "aggregating")
+    assert fee.units == 5 * FML
+    assert [step.tag for step in fee.steps] == ["VI.F", "L6", "L6", "VI.H"]
 
 
 async def test_every_reward_and_slash_is_explained():
