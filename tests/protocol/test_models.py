@@ -14,6 +14,7 @@ from protocol.models import (
     check_metric,
     check_model,
     cnn_model,
+    count_values,
     get_shapes,
     gpt_model,
     linear_model,
@@ -150,3 +151,10 @@ def test_score_is_in_range_and_monotone(first: int, second: int, low: int, high:
     metric = MetricSpec("r2" if higher else "mse", higher, low, high)
     worse, better = sorted((first, second), reverse=not higher)
     assert 0 <= to_score(worse, metric) <= to_score(better, metric) <= 1_000_000
+
+
+def test_a_model_says_how_many_numbers_it_has():
+    """All tensors together; of a family with a dot nobody here knows."""
+    assert count_values(mlp_model(64, 8, 10)) == 64 * 8 + 8 + 8 * 10 + 10
+    assert count_values(linear_model(inputs=3, outputs=2)) == 8
+    assert count_values(ModelSpec("acme.resnet", ())) is None

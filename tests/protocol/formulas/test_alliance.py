@@ -112,6 +112,28 @@ def test_a_quorum_is_two_thirds() -> None:
     assert not alliance.is_quorum(0, of=0)
 
 
+@given(candidates=st.integers(0, 100), share=st.integers(1, MILLION // 2), others=st.integers(0, 3))
+def test_a_round_with_hidden_updates_has_somebody_to_aggregate(candidates: int, share: int, others: int) -> None:
+    """Two proposers, three voters and the others are left where there are enough of all; else nobody has a role."""
+    counts = alliance.count_roles(
+        candidates, proposer_share_millionths=share, voter_share_millionths=share, min_proposers=2, others=others
+    )
+    if candidates < 5 + others:
+        assert counts == (0, 0)
+        return
+    assert counts.proposers >= 2
+    assert counts.voters >= 3
+    assert counts.voters % 2 == 1
+    assert counts.proposers + counts.voters + others <= candidates
+
+
+def test_what_absence_costs_is_never_less_than_the_votes() -> None:
+    """Who stays away saves nothing; the aggregator's fee is rounded down."""
+    assert alliance.absence_loss(5, verdict_units=8) == 8
+    assert alliance.absence_loss(5, verdict_units=0) == 5
+    assert alliance.aggregator_fee(1_099, fee_millionths=10_000) == 10
+
+
 # --- a hundred rounds (formulas.md "Known answers") ------------------------------------------------------------------
 
 UNITS = 10**9
