@@ -239,14 +239,7 @@ class Gossip:
             body, message = await link.read()
             match message:
                 case Push(topic, payload):
-                    found = message_id(topic, payload)
-                    arrival = self._spread.arrive(found, link.peer)
-                    if arrival is Arrival.NEW:
-                        self._queue(link, Letter(body, message, found))
-                    else:
-                        link.duplicates += 1
-                    if arrival is Arrival.REPEAT and not link.budgets.grant_repeat(trio.current_time()):
-                        self.blame(link.peer, Misbehaviour("sends the same again and again", points=REPEAT_POINTS))
+                    self._take_push(link, Letter(body, message, message_id(topic, payload)))
                 case Direct():
                     self._queue(link, Letter(body, message, None))
                 case Status():
@@ -261,6 +254,17 @@ class Gossip:
                 case Refused(reason):
                     raise LinkRefused(f"{REFUSED_BY_PEER}: {reason}")
 
+    def _take_push(self, link: Link, letter: Letter) -> None:
+        """Take in a published message, unless it is known; a peer that sends known ones again and again is blamed."""
+        assert letter.id is not None, "published messages have ids"
+        arrival = self._spread.arrive(letter.id, link.peer)
+        if arrival is Arrival.NEW:
+            self._queue(link, letter)
+        else:
+            link.duplicates += 1
+        if arrival is Arrival.REPEAT and not link.budgets.grant_repeat(trio.current_time()):
+            self.blame(link.peer, Misbehaviour("sends the same again and again", points=REPEAT_POINTS))
+
     async def _write_all(self, link: Link) -> None:
         """Send what waits and what the peer asked for, until the link is lost."""
         while True:
@@ -274,10 +278,16 @@ class Gossip:
                 link.put(topic, data)
 
     def _queue(self, link: Link, letter: Letter) -> None:
-        """Have a message judged; what it pushes out of the queue comes again by a pull."""
-        for lost in link.inbox.put(letter.message.topic, letter, len(letter.body)):
+        """Have a message judged; what it pushes out of the queue, or is itself too much, comes again by a pull."""
+        topic, size, now = letter.message.topic, len(letter.body), trio.current_time()
+        if topic is not Topic.TRANSACTIONS or link.budgets.grant_transactions(size, now):
+            passed_over = link.inbox.put(topic, letter, size)
+        else:
+            link.passed_over += 1
+            passed_over = [letter]
+        for lost in passed_over:
             if lost.id is not None:
-                self._spread.lose(lost.id, trio.current_time())
+                self._spread.lose(lost.id, now)
         self._wake()
 
     def _wake(self) -> None:

@@ -65,7 +65,7 @@ class Link:
         self.sent = self.sent_bytes = 0
         self.received = self.received_bytes = 0
         self.duplicates = 0
-        self.ids_dropped = 0
+        self.ids_dropped = self.passed_over = 0
         self.latency_us: int | None = None
         self._stream = stream
         # The peer's clock as last heard, and when that was, in microseconds.
@@ -73,8 +73,8 @@ class Link:
 
     @property
     def dropped(self) -> int:
-        """What was lost for want of room."""
-        return self.outbox.dropped + self.inbox.dropped + self.ids_dropped
+        """What was lost for want of room in a queue or a budget."""
+        return self.outbox.dropped + self.inbox.dropped + self.ids_dropped + self.passed_over
 
     @property
     def listens_at(self) -> Address | None:

@@ -59,6 +59,23 @@ def test_a_stranger_may_send_a_fraction_and_no_more_for_being_asked_again() -> N
     assert budgets.spend_message(1, now=0) == 0
 
 
+def test_a_large_amount_is_afforded_once_and_paid_back() -> None:
+    """More than the bucket holds is taken on credit; until that is paid back nothing is."""
+    budget = Budget(per_s=10, burst=100)
+    assert [budget.afford(amount, now=0) for amount in (60, 140, 1)] == [True, True, False]
+    assert not budget.afford(1, now=10)
+    assert budget.afford(1, now=11)
+
+
+def test_transactions_of_a_stranger_are_bounded_apart() -> None:
+    """Whatever it may send beside them; a peer with a bond may send as much of them as of anything."""
+    budgets = PeerBudgets()
+    assert sum(budgets.grant_transactions(1024, now=0) for _ in range(10_000)) == 256
+    assert sum(budgets.grant_transactions(1024, now=10) for _ in range(10_000)) == 160
+    budgets.trust(is_backed=True)
+    assert all(budgets.grant_transactions(1024, now=10) for _ in range(10_000))
+
+
 def test_repeats_and_links_have_budgets_of_their_own() -> None:
     """A burst of each, then a few; a peer with a bond may link as often as it must."""
     budgets = PeerBudgets()

@@ -225,7 +225,7 @@ async def test_two_nodes_never_share_a_port(start) -> None:
             await start(2, port=first.port)
 
 
-async def test_a_node_stops_within_a_second_under_load(linked, until) -> None:
+async def test_a_node_stops_within_a_second_under_load(linked, until, trusting) -> None:
     """Cancellation ends readers, writers, transfers and listeners, and the port is free again."""
     nodes = await linked(4)
     for number in range(20):

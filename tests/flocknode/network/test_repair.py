@@ -201,6 +201,25 @@ async def test_who_repeats_many_messages_in_turn_is_refused_too(attack, start, u
     await until(lambda: node.conduct.is_refused(attacker.host.peer))
 
 
+async def test_a_strangers_transactions_are_bounded_and_hold_up_nothing_else(attack, linked, until) -> None:
+    """Beyond the budget they are passed over unjudged; what else it sends passes, and so do the same from others."""
+    attacker = await attack()
+    node, other = await linked(2)
+    _, stream = await attacker.link(node)
+    budget = STRANGER.burst_transaction_bytes
+    messages = [bytes([number]) * 16_384 for number in range(2 * budget // 16_384)]
+    await stream.write(b"".join(frame(Push(TOPIC, message)) for message in messages))
+    await stream.write(frame(Push(Topic.CONSENSUS, b"a vote")))
+    await until(lambda: b"a vote" in node.seen.payloads)
+    assert node.network.peers[attacker.host.peer].dropped > len(messages) // 4
+    judged = [payload for _, topic, payload in node.seen.messages if topic is TOPIC]
+    assert len(judged) < 3 * len(messages) // 4
+    missed = next(message for message in reversed(messages) if message not in judged)
+    other.network.publish(TOPIC, missed)
+    await until(lambda: missed in node.seen.payloads)
+    assert node.conduct.score(attacker.host.peer) == 100
+
+
 async def test_two_peers_that_tell_the_same_news_are_not_at_fault(attack, start, until) -> None:
     """Each sends every message once, the second one all of them late."""
     node, first, second = await start(1), await attack(b"x"), await attack(b"y")
