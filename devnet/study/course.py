@@ -111,6 +111,8 @@ class Course:
             if roles is None:
                 break
             is_accepted = await self._play_round(number, roles)
+            if not is_accepted:
+                self._model.write_bytes(self._best.read_bytes())
             rounds.append(await self._note(number, is_accepted))
             tell(number + 1)
         return tuple(rounds)

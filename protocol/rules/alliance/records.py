@@ -44,7 +44,8 @@ class Alliance(Job):
     """One FL Alliance. `places` counts its participants, those that are out for good left out.
 
     `winner` is the submission (of the base task's last epoch) that it starts from. `latest` is what the next round
-    trains on, `best` what votes compare with; None is the start. `periods` counts emissions received.
+    trains on: what was accepted last, or after a rejection the best again. `best` is what votes compare with; None is
+    the start. `periods` counts emissions received.
     """
 
     spec: AllianceSpec

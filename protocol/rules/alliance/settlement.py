@@ -188,9 +188,16 @@ def note_settled(state: Overlay, alliance: Alliance, judgement: Judgement, one: 
 
 
 def with_model(alliance: Alliance, judgement: Judgement) -> Alliance:
-    """Return the alliance with the model that the round accepted, if it did."""
-    if judgement.outcome is not Outcome.ACCEPTED:
+    """Return the alliance with the model that the round accepted, or after a rejection with the best one again.
+
+    VI.E: "a return to the preceding validated model". If the latest stayed, one round that hostile voters won would
+    leave the honest with a spoiled model to train on, and with slashes for what comes of it, since votes compare with
+    the best.
+    """
+    if judgement.outcome is Outcome.VOID:
         return alliance
+    if judgement.outcome is Outcome.REJECTED:
+        return replace(alliance, latest=alliance.best)
     assert judgement.model is not None, "nothing to accept"
     assert judgement.poll is not None, "accepted without votes"
     score = judgement.poll.score

@@ -198,6 +198,31 @@ def test_the_best_model_is_the_one_with_the_better_median():
         assert play.record.best.round == (0, 0, 2)[round]
 
 
+def test_a_rejected_round_returns_to_the_best_model():
+    """A worse model was accepted within the tolerance; after a rejection the next round trains on the best again."""
+    play = AlliancePlay(rounds=4).begin()
+    for score in (800_000, 790_000):
+        play.draw().train().hold().commit().reveal()
+        play.confirm(dict.fromkeys(play.voters(), play.confirmation(score=score)))
+    assert (play.record.latest.round, play.record.best.round) == (1, 0)
+    play.draw().train().hold()
+    play.commit(dict.fromkeys(play.voters(), play.ballot(good=[]))).reveal()
+    assert play.result(2).outcome is Outcome.REJECTED
+    assert play.record.latest == play.record.best
+    assert play.record.latest.round == 0
+
+
+def test_a_void_round_leaves_the_latest_model():
+    """Nothing was judged, so nothing is taken back."""
+    play = AlliancePlay(rounds=4).begin()
+    for score in (800_000, 790_000):
+        play.draw().train().hold().commit().reveal()
+        play.confirm(dict.fromkeys(play.voters(), play.confirmation(score=score)))
+    play.draw().train().hold().commit({}).reveal({})
+    assert play.result(2).outcome is Outcome.VOID
+    assert (play.record.latest.round, play.record.best.round) == (1, 0)
+
+
 def test_lower_is_better_for_a_loss():
     """The direction of the metric turns votes and the choice of the best."""
     metric = MetricSpec("loss", False, 0, 10_000_000)
