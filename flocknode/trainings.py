@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import structlog
 import trio
 
-from flocknode.jobs import Progress
+from flocknode.frames import Progress
 from flocknode.rpc.arena_records import LossPoint, TrainingRun, TrainingState
 from flocknode.work import Advance
 from protocol.rules.arena.records import Task

@@ -17,8 +17,18 @@ from typing import overload
 import trio
 
 from flocknode.errors import FlocknodeError
-from flocknode.jobs import (
+from flocknode.frames import (
     FRAME_LENGTH_BYTES,
+    Failed,
+    FromWorker,
+    GiveWay,
+    Hello,
+    Progress,
+    decode_answer,
+    encode_frame,
+    frame_length,
+)
+from flocknode.jobs import (
     Aggregated,
     AggregateUpdates,
     Baseline,
@@ -27,15 +37,10 @@ from flocknode.jobs import (
     DatasetSplit,
     Evaluate,
     Evaluated,
-    Failed,
-    FromWorker,
-    GiveWay,
-    Hello,
     Job,
     MakeModel,
     MeasureBaseline,
     Paused,
-    Progress,
     Quantised,
     QuantiseWeights,
     Result,
@@ -48,9 +53,6 @@ from flocknode.jobs import (
     Train,
     Trained,
     TrainUpdate,
-    decode_answer,
-    encode_frame,
-    frame_length,
     shorten,
 )
 from flocknode.processes import search_path

@@ -13,20 +13,25 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from flocknode.jobs import (
+from flocknode.frames import (
     FRAME_LENGTH_BYTES,
-    AggregateUpdates,
-    Canonicalise,
-    Canonicalised,
-    Evaluate,
     Failed,
     FromWorker,
     GiveWay,
     Hello,
+    Progress,
+    decode_request,
+    encode_frame,
+    frame_length,
+)
+from flocknode.jobs import (
+    AggregateUpdates,
+    Canonicalise,
+    Canonicalised,
+    Evaluate,
     Job,
     MakeModel,
     MeasureBaseline,
-    Progress,
     ProgressReport,
     QuantiseWeights,
     ScoreModels,
@@ -35,9 +40,6 @@ from flocknode.jobs import (
     SplitRows,
     Train,
     TrainUpdate,
-    decode_request,
-    encode_frame,
-    frame_length,
     shorten,
 )
 from flocknode.learning.errors import LearningError

@@ -15,6 +15,7 @@ import pytest
 import trio.testing
 
 from flocknode import worker as worker_module
+from flocknode.frames import Progress, decode_request, encode_frame
 from flocknode.jobs import (
     MAX_REASON_CHARACTERS,
     AggregateUpdates,
@@ -22,7 +23,6 @@ from flocknode.jobs import (
     DatasetSplit,
     Evaluate,
     MakeModel,
-    Progress,
     QuantiseWeights,
     ScoreModels,
     SplitDataset,
@@ -32,8 +32,6 @@ from flocknode.jobs import (
     TrainSettings,
     TrainUpdate,
     Update,
-    decode_request,
-    encode_frame,
     shorten,
 )
 from flocknode.worker import MAX_LOG_BYTES, MAX_WAITING_JOBS, JobFailed, Worker

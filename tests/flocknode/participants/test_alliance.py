@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import pytest
 from msgspec.structs import replace
 
-from flocknode.jobs import Failed, MakeModel, SplitRows
+from flocknode.frames import Failed
+from flocknode.jobs import MakeModel, SplitRows
 from flocknode.learning import child
 from flocknode.network.errors import BlobUnavailable
 from flocknode.participants import alliance as duties_of_alliances

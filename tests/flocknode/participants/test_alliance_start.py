@@ -7,7 +7,7 @@ import structlog
 import torch
 from msgspec.structs import replace
 
-from flocknode.jobs import Failed
+from flocknode.frames import Failed
 from flocknode.learning import child
 from flocknode.learning.families import build_model
 from flocknode.learning.fixed_point import load_fixed, quantise

@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import pytest
 import trio
 
-from flocknode.jobs import Progress, Trained, TrainSettings
+from flocknode.frames import Progress
+from flocknode.jobs import Trained, TrainSettings
 from flocknode.network.errors import BlobUnavailable
 from flocknode.participants.diary import TrainingPlan
 from flocknode.participants.training import TrainingTooLate, find_best, train_weights
