@@ -28,11 +28,15 @@ from flocknode.jobs import (
     AggregateUpdates,
     Canonicalise,
     Canonicalised,
+    CheckReveals,
+    ConsultSum,
     Evaluate,
+    HideUpdate,
     Job,
     MakeModel,
     MeasureBaseline,
     ProgressReport,
+    ProveSum,
     QuantiseWeights,
     ScoreModels,
     SplitDataset,
@@ -124,6 +128,7 @@ def _load_performers() -> Performers:
     from flocknode.learning.baseline import measure_baseline
     from flocknode.learning.device import prepare_torch
     from flocknode.learning.evaluate import evaluate_submissions
+    from flocknode.learning.hidden import check_reveals, consult_sum, hide_update, prove_sum
     from flocknode.learning.own_split import split_file, split_rows
     from flocknode.learning.scores import score_models
     from flocknode.learning.train import train_model
@@ -143,6 +148,10 @@ def _load_performers() -> Performers:
         TrainUpdate: train_update,
         AggregateUpdates: aggregate_updates,
         ScoreModels: score_models,
+        HideUpdate: hide_update,
+        CheckReveals: check_reveals,
+        ProveSum: prove_sum,
+        ConsultSum: consult_sum,
     }
 
 
