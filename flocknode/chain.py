@@ -171,6 +171,10 @@ class Chain:
         """Return the commit that made a block final."""
         return self.store.load_commit(height)
 
+    def load_receipts(self, height: int) -> tuple[Receipt, ...] | None:
+        """Return what became of the transactions of a committed block, in their order."""
+        return self.store.load_receipts(height)
+
     def load_pair(self, height: int) -> bytes | None:
         """Return the encoding of (block, commit) at a height, for a peer that catches up; None where the log ends."""
         block, commit = self.store.load_block(height), self.store.load_commit(height)

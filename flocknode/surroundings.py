@@ -4,6 +4,8 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from flocknode.chain import Chain
 from flocknode.network import Surroundings
 from protocol.blobs import BlobId
@@ -84,9 +86,18 @@ def scan_alliance_blobs(view: StateView) -> set[BlobId]:
         proposers = () if alliance.phase in BEFORE_ROLES else get_round(view, alliance.id, alliance.round).proposers
         updates = (get_update(view, alliance.id, alliance.round, one.address) for one in proposers)
         named |= {update.blob for update in updates if update is not None}
-        published = get_published(view, alliance)
-        named |= set() if published is None else {published.blob}
+        named |= find_sums(view, alliance)
     return named
+
+
+def find_sums(view: StateView, alliance: Alliance) -> set[BlobId]:
+    """Return the proven sums that somebody checks: the round's, and that behind the latest model, for who trains on it.
+
+    There are none where updates are not hidden.
+    """
+    latest = () if alliance.latest is None else (replace(alliance, round=alliance.latest.round),)
+    sums = (get_published(view, one) for one in (alliance, *latest))
+    return {published.blob for published in sums if published is not None}
 
 
 def find_start(view: StateView, alliance: Alliance) -> set[BlobId]:

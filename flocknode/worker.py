@@ -34,22 +34,30 @@ from flocknode.jobs import (
     Baseline,
     Canonicalise,
     Canonicalised,
+    CheckReveals,
+    Consulted,
+    ConsultSum,
     DatasetSplit,
     Evaluate,
     Evaluated,
+    Hidden,
+    HideUpdate,
     Job,
     MakeModel,
     MeasureBaseline,
     Paused,
+    ProveSum,
     Quantised,
     QuantiseWeights,
     Result,
+    RevealsChecked,
     RowsSplit,
     Scored,
     ScoreModels,
     SplitDataset,
     SplitFile,
     SplitRows,
+    SumProven,
     Train,
     Trained,
     TrainUpdate,
@@ -211,6 +219,18 @@ class Worker:
 
     @overload
     async def run(self, job: AggregateUpdates, on_progress: Callable[[Progress], None] | None = None) -> Aggregated: ...
+
+    @overload
+    async def run(self, job: HideUpdate, on_progress: Callable[[Progress], None] | None = None) -> Hidden: ...
+
+    @overload
+    async def run(self, job: CheckReveals, on_progress: Callable[[Progress], None] | None = None) -> RevealsChecked: ...
+
+    @overload
+    async def run(self, job: ProveSum, on_progress: Callable[[Progress], None] | None = None) -> SumProven: ...
+
+    @overload
+    async def run(self, job: ConsultSum, on_progress: Callable[[Progress], None] | None = None) -> Consulted: ...
 
     @overload
     async def run(self, job: ScoreModels, on_progress: Callable[[Progress], None] | None = None) -> Scored: ...

@@ -43,5 +43,10 @@ def clear_length(blob: BlobId) -> int:
     return max(0, blob.length - piece_count(blob.length) * SecretBox.MACBYTES)
 
 
+def sealed_length(clear_bytes: int) -> int:
+    """Return how many bytes an encrypted blob of so many bytes in clear has."""
+    return clear_bytes + -(-clear_bytes // CLEAR_BYTES) * SecretBox.MACBYTES
+
+
 def _nonce(index: int) -> bytes:
     return index.to_bytes(SecretBox.NONCE_SIZE, "big")

@@ -121,6 +121,7 @@ class Ledger:
         )
         self.commit: Commit | None = None
         self.blocks: list[Block] = []
+        self.receipts: list[tuple[Receipt, ...]] = []
         self.pending: list[bytes] = []
         self.nonces: dict[bytes, int] = {}
 
@@ -176,6 +177,7 @@ class Ledger:
         )
         self.commit = self.sign_commit(block)
         self.blocks.append(block)
+        self.receipts.append(applied.receipts)
         self.pending, self.nonces = [], {}
         return applied.receipts
 

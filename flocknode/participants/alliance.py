@@ -42,6 +42,7 @@ from protocol.tensor_files import MAX_HEADER_BYTES
 from protocol.types import Address
 
 T = TypeVar("T")
+Judge = Callable[[Kit, Alliance], Awaitable[CastVote]]
 
 # The part of what is left of the holding phase after which a voter says what it has.
 FETCH_SHARE = 0.7
@@ -74,9 +75,10 @@ async def perform(kit: Kit, duty: duties.AllianceDuty) -> None:
         case duties.TrainUpdate():
             await propose_update(kit, alliance)
         case duties.FetchUpdates():
-            await hold_updates(kit, alliance)
+            start = await keep_up(kit, alliance, lambda: bring_model(kit, alliance, alliance.latest))
+            await hold_updates(kit, alliance, longest=(await trio.Path(start).stat()).st_size + MAX_HEADER_BYTES)
         case duties.VoteOnUpdates():
-            await commit_vote(kit, alliance)
+            await commit_vote(kit, alliance, judge)
         case duties.RevealOwnVote():
             await reveal_vote(kit, alliance)
         case duties.ConfirmOwnAggregate():
@@ -94,9 +96,18 @@ async def propose_update(kit: Kit, alliance: Alliance) -> None:
 
 
 async def train(kit: Kit, alliance: Alliance) -> BlobId:
-    """Return the blob of an update, trained in the learning worker (Algorithm 1)."""
-    split = load_split(kit, alliance)
+    """Return the blob of an update, trained from the latest model."""
     start = await bring_model(kit, alliance, alliance.latest)
+    with scratch_files(kit, alliance, "update") as (output,):
+        await train_into(kit, alliance, start, output)
+        blob = await put_blob(kit, output)
+        checkpoint_file(kit, alliance).unlink(missing_ok=True)
+        return blob
+
+
+async def train_into(kit: Kit, alliance: Alliance, start: Path, output: Path) -> None:
+    """Write an update, trained in the learning worker (Algorithm 1); the checkpoint stays until it is kept."""
+    split = load_split(kit, alliance)
     training = alliance.spec.training
     settings = TrainSettings(
         training.passes,
@@ -107,15 +118,17 @@ async def train(kit: Kit, alliance: Alliance) -> BlobId:
         "sgd",
     )
     drop_stale_checkpoints(kit, alliance)
-    with scratch_files(kit, alliance, "update") as (output,):
-        checkpoint = output.with_suffix(".checkpoint")
-        job = TrainUpdate(alliance.spec.model, split.train, settings, str(start), str(output), str(checkpoint))
-        with kit.works.track("training", describe(alliance), "steps") as advance:
-            result = await kit.worker.run(job, lambda progress: advance(progress.done, progress.total))
-        kit.report(alliance, f"trained on {result.rows} rows: {result.metric} {result.metric_millionths / 1e6:.4f}")
-        blob = await put_blob(kit, output)
-        checkpoint.unlink(missing_ok=True)
-        return blob
+    kit.scratch.mkdir(parents=True, exist_ok=True)
+    checkpoint = checkpoint_file(kit, alliance)
+    job = TrainUpdate(alliance.spec.model, split.train, settings, str(start), str(output), str(checkpoint))
+    with kit.works.track("training", describe(alliance), "steps") as advance:
+        result = await kit.worker.run(job, lambda progress: advance(progress.done, progress.total))
+    kit.report(alliance, f"trained on {result.rows} rows: {result.metric} {result.metric_millionths / 1e6:.4f}")
+
+
+def checkpoint_file(kit: Kit, alliance: Alliance) -> Path:
+    """Return where a training for the alliance's round keeps how far it is."""
+    return kit.scratch / f"alliance-{alliance.id}-round-{alliance.round}-update.checkpoint"
 
 
 def drop_stale_checkpoints(kit: Kit, alliance: Alliance) -> None:
@@ -126,12 +139,10 @@ def drop_stale_checkpoints(kit: Kit, alliance: Alliance) -> None:
             path.unlink(missing_ok=True)
 
 
-async def hold_updates(kit: Kit, alliance: Alliance) -> None:
-    """Fetch what was proposed until shortly before the phase ends, and say what is here."""
+async def hold_updates(kit: Kit, alliance: Alliance, *, longest: int) -> None:
+    """Fetch what was proposed until shortly before the phase ends, and say what is here; nothing longer counts."""
     proposers = tuple(one.address for one in get_round(kit.chain.view, alliance.id, alliance.round).proposers)
     wanted = list_updates(kit, alliance, proposers)
-    start = await keep_up(kit, alliance, lambda: bring_model(kit, alliance, alliance.latest))
-    longest = (await trio.Path(start).stat()).st_size + MAX_HEADER_BYTES
     assert alliance.deadline_ms is not None, "a phase in which voters act has a deadline"
     left_s = (alliance.deadline_ms - kit.chain.head.time_ms) / 1_000
     reasons: dict[Address, str] = {}
@@ -139,7 +150,9 @@ async def hold_updates(kit: Kit, alliance: Alliance) -> None:
         async with trio.open_nursery() as nursery:
             for proposer, blob in wanted.items():
                 if blob.length > longest:
-                    reasons[proposer] = f"{blob.length} bytes are no model of the alliance, which has up to {longest}"
+                    reasons[proposer] = (
+                        f"{blob.length} bytes are no update of the alliance, which takes up to {longest}"
+                    )
                 elif not kit.blobs.has(blob):
                     nursery.start_soon(fetch_update, kit, proposer, blob, reasons)
     held = tuple(sorted(proposer for proposer, blob in wanted.items() if kit.blobs.has(blob)))
@@ -160,7 +173,7 @@ async def fetch_update(kit: Kit, proposer: Address, blob: BlobId, reasons: dict[
             await trio.sleep(AGAIN_S)
 
 
-async def commit_vote(kit: Kit, alliance: Alliance) -> None:
+async def commit_vote(kit: Kit, alliance: Alliance, judge: Judge) -> None:
     """Score what is voted on with the own test rows, save the scores, and commit to them."""
     vote = kit.diary.load_vote(alliance.id, alliance.round)
     if vote is None:

@@ -6,15 +6,20 @@ Private to the node; the log knows only what was sent.
 from typing import TypeVar
 
 from flocknode.jobs import FilePath, Seed, TrainSettings
+from protocol.alliance_acts import PublishAggregate
 from protocol.blobs import BlobId
 from protocol.codec import decode, encode
 from protocol.crypto import integer_bytes
 from protocol.models import MetricValue
 from protocol.transactions import DatasetName, ScoreEntry, Submit
 from protocol.types import Bytes32, Count, Record
+from protocol.zk.knowledge import CommittedUpdate
 from storage.notes import Notes
 
 T = TypeVar("T", bound=Record)
+
+PRIVATE = b"private"
+INTEGER_BYTES = 8
 
 
 class TrainingPlan(Record):
@@ -80,6 +85,13 @@ class CastVote(Record):
     best: MetricValue
     scores: tuple[MetricValue | None, ...]
     aggregate: BlobId | None
+
+
+class Sealed(Record):
+    """The blob in which this node sealed its update to one aggregator, and the blob's key."""
+
+    blob: BlobId
+    key: Bytes32
 
 
 class Fault(Record):
@@ -176,9 +188,52 @@ class Diary:
         """Return the scores made for a round."""
         return self._load(b"vote" + integer_bytes(alliance) + integer_bytes(round), CastVote)
 
+    # --- private rounds: forgotten once the round is over
+
+    def save_hidden(self, alliance: int, round: int, update: CommittedUpdate) -> None:
+        """Keep what this node commits to in a private round."""
+        self._save(_private(alliance, round) + b"update", update)
+
+    def load_hidden(self, alliance: int, round: int) -> CommittedUpdate | None:
+        """Return what this node commits to in a private round; another proof would be other bytes."""
+        return self._load(_private(alliance, round) + b"update", CommittedUpdate)
+
+    def save_sealed(self, alliance: int, round: int, aggregator: bytes, sealed: Sealed) -> None:
+        """Keep how the update was sealed to an aggregator."""
+        self._save(_private(alliance, round) + b"sealed" + aggregator, sealed)
+
+    def load_sealed(self, alliance: int, round: int, aggregator: bytes) -> Sealed | None:
+        """Return how the update was sealed to an aggregator, if it was."""
+        return self._load(_private(alliance, round) + b"sealed" + aggregator, Sealed)
+
+    def save_sum(self, alliance: int, round: int, payload: PublishAggregate) -> None:
+        """Keep the proven sum of a round."""
+        self._save(_private(alliance, round) + b"sum", payload)
+
+    def load_sum(self, alliance: int, round: int) -> PublishAggregate | None:
+        """Return the sum that this node proved in a round."""
+        return self._load(_private(alliance, round) + b"sum", PublishAggregate)
+
+    def list_private(self) -> set[tuple[int, int]]:
+        """Return the alliance and the round of everything that is kept of private rounds."""
+        start, end = len(PRIVATE), len(PRIVATE) + INTEGER_BYTES
+        return {
+            (int.from_bytes(key[start:end], "big"), int.from_bytes(key[end : end + INTEGER_BYTES], "big"))
+            for key, _ in self._notes.scan(PRIVATE)
+        }
+
+    def forget_private(self, alliance: int, round: int) -> None:
+        """Drop what is kept of a private round."""
+        for key, _ in list(self._notes.scan(_private(alliance, round))):
+            self._notes.delete(key)
+
     def _save(self, key: bytes, record: Record) -> None:
         self._notes.put(key, encode(record))
 
     def _load(self, key: bytes, kind: type[T]) -> T | None:
         value = self._notes.get(key)
         return None if value is None else decode(value, kind)
+
+
+def _private(alliance: int, round: int) -> bytes:
+    return PRIVATE + integer_bytes(alliance) + integer_bytes(round)

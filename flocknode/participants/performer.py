@@ -10,8 +10,9 @@ import structlog
 import trio
 
 from flocknode.errors import FlocknodeError
-from flocknode.participants import alliance, creator, faults, trainer, validator
+from flocknode.participants import alliance, creator, faults, private, trainer, validator
 from flocknode.participants.diary import Fault
+from flocknode.participants.hidden_files import forget_finished
 from flocknode.participants.kit import Kit
 from protocol.errors import ProtocolError
 from protocol.rules.alliance.duties import AllianceDuty
@@ -55,6 +56,7 @@ class Performer:
                 height = self._kit.chain.head.height
                 due: list[Act] = [*get_duties(self._kit.chain.view, self._kit.address, self._kit.tag)]
                 due += faults.find_provable(self._kit)
+                forget_finished(self._kit)
                 self._failures = {duty: count for duty, count in self._failures.items() if duty in due}
                 for duty in due:
                     if duty not in self.under_way:
@@ -96,5 +98,7 @@ async def perform(kit: Kit, duty: Act) -> None:
             await creator.publish_key(kit, duty)
         case Fault():
             await faults.prove_fault(kit, duty)
+        case _ if private.is_hidden(kit, duty):
+            await private.perform(kit, duty)
         case _:
             await alliance.perform(kit, duty)

@@ -12,7 +12,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from protocol.errors import InvalidProof
-from protocol.zk.group import POINT_BYTES, Point, decode_points, encode_points, multiply
+from protocol.zk.group import POINT_BYTES, SCALAR_BYTES, Point, decode_points, encode_points, multiply
 from protocol.zk.parameters import ZkParameters
 
 # What a transaction has room for: 1,365 rows.
@@ -20,6 +20,9 @@ MAX_COMMITMENT_BYTES = 64 * 1024
 # Decoding a point costs a square root and a check of the subgroup, 0.14 ms; so what was decoded when it entered the log
 # is remembered until its round is over: at most as many commitments as two rounds have, 0.3 MB each.
 MAX_REMEMBERED = 128
+
+# What a value takes in an opening: int32 of an update, int64 of a sum.
+UPDATE_VALUE_BYTES, SUM_VALUE_BYTES = 4, 8
 
 # All points C_1 .. C_K of one update, or of the aggregate.
 Commitment = Annotated[bytes, Meta(min_length=POINT_BYTES, max_length=MAX_COMMITMENT_BYTES)]
@@ -35,6 +38,16 @@ def row_count(parameters: ZkParameters, values: int) -> int:
             f"{values} values in rows of {parameters.width} are {rows} points, too many for a commitment"
         )
     return rows
+
+
+def reveal_bytes(parameters: ZkParameters, values: int) -> int:
+    """Return the exact length of an encoded update with its blindings (`opening`)."""
+    return UPDATE_VALUE_BYTES * values + SCALAR_BYTES * row_count(parameters, values)
+
+
+def aggregate_bytes(parameters: ZkParameters, values: int) -> int:
+    """Return the exact length of an encoded aggregate, or of a masked update, with its blindings (`opening`)."""
+    return SUM_VALUE_BYTES * values + SCALAR_BYTES * row_count(parameters, values)
 
 
 def decode_commitment(commitment: bytes, rows: int) -> tuple[Point, ...]:

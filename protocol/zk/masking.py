@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from protocol.crypto import hash_parts
 from protocol.errors import InvalidProof
+from protocol.zk.commitment import aggregate_bytes
 from protocol.zk.expansion import expand, expand_scalars
 from protocol.zk.group import ORDER, SCALAR_BYTES, Point, decode_scalar, encode_scalars, scale
-from protocol.zk.opening import Aggregate, Opening, aggregate_bytes, opens
+from protocol.zk.opening import Aggregate, Opening, opens
 from protocol.zk.parameters import VALUE_LIMIT, WEIGHTS_LIMIT, ZkParameters
 
 MASK_BYTES = 8
@@ -80,7 +81,7 @@ def add_masked(vectors: Sequence[Masked]) -> Aggregate:
 
 
 def encode_masked(masked: Masked) -> bytes:
-    """Return the bytes of a masked vector; as many as an aggregate has (`opening.aggregate_bytes`)."""
+    """Return the bytes of a masked vector; as many as an aggregate has (`commitment.aggregate_bytes`)."""
     return masked.values.astype(">u8").tobytes() + encode_scalars(masked.blindings)
 
 

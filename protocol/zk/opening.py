@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from protocol.crypto import hash_parts
 from protocol.errors import InvalidProof
-from protocol.zk.commitment import row_count
+from protocol.zk.commitment import aggregate_bytes, reveal_bytes, row_count
 from protocol.zk.expansion import RANDOMNESS_BYTES, expand_factors, expand_scalars
 from protocol.zk.group import (
     ORDER,
@@ -28,8 +28,6 @@ from protocol.zk.group import (
 from protocol.zk.integers import Vector32, Vector64, combine_rows, to_rows
 from protocol.zk.parameters import VALUE_LIMIT, WEIGHTS_LIMIT, Generators, ZkParameters, get_generators
 from protocol.zk.statement import RoundContext, context_digest
-
-_UPDATE_BYTES, _SUM_BYTES = 4, 8
 
 
 class Opening(NamedTuple):
@@ -89,16 +87,6 @@ def _commit_row(table: Generators, row: NDArray[Any], blinding: int) -> Point:
 # --- REVEAL ----------------------------------------------------------------------------------------------------------
 
 
-def reveal_bytes(parameters: ZkParameters, values: int) -> int:
-    """Return the exact length of an encoded update with its blindings."""
-    return _UPDATE_BYTES * values + SCALAR_BYTES * row_count(parameters, values)
-
-
-def aggregate_bytes(parameters: ZkParameters, values: int) -> int:
-    """Return the exact length of an encoded aggregate, or of a masked update, with its blindings."""
-    return _SUM_BYTES * values + SCALAR_BYTES * row_count(parameters, values)
-
-
 def encode_opening(opening: Opening | Aggregate) -> bytes:
     """Return the bytes of an opening, of whichever width."""
     values = opening.values
@@ -110,7 +98,8 @@ def decode_reveal(parameters: ZkParameters, values: int, data: bytes) -> Opening
 
     Raises `InvalidProof` for another length, a scalar that is not canonical, or a value of -2^31.
     """
-    numbers, blindings = _decode(parameters, values, data, np.dtype(">i4"))
+    _check_length(data, reveal_bytes(parameters, values), values)
+    numbers, blindings = _decode(values, data, np.dtype(">i4"))
     if int(numbers.min()) <= -VALUE_LIMIT:
         raise InvalidProof(f"a value of {-VALUE_LIMIT}, the least allowed is one more")
     return Opening(numbers.astype(np.int32), blindings)
@@ -118,18 +107,19 @@ def decode_reveal(parameters: ZkParameters, values: int, data: bytes) -> Opening
 
 def decode_aggregate(parameters: ZkParameters, values: int, data: bytes) -> Aggregate:
     """Return the sum of updates that an aggregator distributes. Raises `InvalidProof` as `decode_reveal` does."""
-    numbers, blindings = _decode(parameters, values, data, np.dtype(">i8"))
+    _check_length(data, aggregate_bytes(parameters, values), values)
+    numbers, blindings = _decode(values, data, np.dtype(">i8"))
     return Aggregate(numbers.astype(np.int64), blindings)
 
 
-def _decode(
-    parameters: ZkParameters, values: int, data: bytes, kind: np.dtype[Any]
-) -> tuple[NDArray[Any], tuple[int, ...]]:
-    end = kind.itemsize * values
-    expected = end + SCALAR_BYTES * row_count(parameters, values)
+def _check_length(data: bytes, expected: int, values: int) -> None:
     if len(data) != expected:
         raise InvalidProof(f"an opening of {len(data)} bytes, {expected} are needed for {values} values")
-    blindings = tuple(decode_scalar(data[at : at + SCALAR_BYTES]) for at in range(end, expected, SCALAR_BYTES))
+
+
+def _decode(values: int, data: bytes, kind: np.dtype[Any]) -> tuple[NDArray[Any], tuple[int, ...]]:
+    starts = range(kind.itemsize * values, len(data), SCALAR_BYTES)
+    blindings = tuple(decode_scalar(data[at : at + SCALAR_BYTES]) for at in starts)
     return np.frombuffer(data, kind, count=values), blindings
 
 

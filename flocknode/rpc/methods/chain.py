@@ -37,7 +37,7 @@ PLACES = {
 def describe_block(node: Node, block: blocks.Block) -> Block:
     """Return a block for people."""
     header, commit = block.header, node.chain.load_commit(block.header.height)
-    receipts = node.chain.store.load_receipts(header.height)
+    receipts = node.chain.load_receipts(header.height)
     assert commit is not None, "a committed block without its commit"
     assert receipts is not None, "a committed block without its receipts"
     signers = {entry.replica for entry in commit.signatures}

@@ -1,51 +1,16 @@
 """An alliance's duties with the real jobs on the real ledger; blobs go from store to store instead of by network."""
 
-from dataclasses import dataclass
-from types import SimpleNamespace
-
 import pytest
 from msgspec.structs import replace
 
-from flocknode.frames import Failed
-from flocknode.jobs import MakeModel, SplitRows
-from flocknode.learning import child
-from flocknode.network.errors import BlobUnavailable
 from flocknode.participants import alliance as duties_of_alliances
-from flocknode.participants.alliance import SplitMissing, StepClosed, VoteMissing, keep_up, perform, reveal_vote
-from flocknode.participants.diary import Diary, OwnSplit
+from flocknode.participants.alliance import SplitMissing, StepClosed, VoteMissing, keep_up, reveal_vote
 from flocknode.participants.sender import ReceiptRefused
-from flocknode.rpc.events import EventHub
-from flocknode.work import Works
-from flocknode.worker import JobFailed
-from protocol.alliance_acts import JoinAlliance, ProposeUpdate
+from protocol.alliance_acts import ProposeUpdate
 from protocol.alliance_settings import Attribution, RewardRule
-from protocol.codec import encode
-from protocol.models import linear_model
-from protocol.params import DEVNET
-from protocol.rules.alliance.duties import get_alliance_duties
 from protocol.rules.alliance.records import AlliancePhase, get_sheet
 from protocol.rules.alliance.results import AllianceRole, Outcome
-from storage.blobs import BlobStore
-from storage.database import Database
-from storage.notes import Notes
-from tests.alliance_play import AlliancePlay, make_spec
-from tests.dataset_files import write_dataset
-
-MODEL = linear_model(inputs=4, outputs=2)
-PARTICIPANTS, ROWS, TEST_SHARE = 5, 120, 250_000
-
-
-class JobsHere:
-    """The learning worker's jobs without its process, so that torch is imported once for all of these tests."""
-
-    def __init__(self):
-        self.performers = child._load_performers()
-
-    async def run(self, job, on_progress=None):
-        answer = child._perform(self.performers, encode(job), lambda *progress: False)
-        if isinstance(answer, Failed):
-            raise JobFailed(answer.reason)
-        return answer
+from tests.alliance_stage import JobsHere, close_stage, open_stage
 
 
 @pytest.fixture(scope="module")
@@ -54,132 +19,18 @@ def worker():
     return JobsHere()
 
 
-class Hand:
-    """What a participant's duties need of a kit; transactions come into a block at once."""
-
-    def __init__(self, stage, person):
-        self.stage, self.person, self.address = stage, person, person.address
-        self.folder = stage.folder / person.name.replace(" ", "-")
-        self.scratch, self.alliances = self.folder / "scratch", self.folder / "alliances"
-        self.blobs = BlobStore(self.folder / "blobs")
-        self.open_diary()
-        self.worker, self.works = stage.worker, Works(EventHub())
-        self.sender, self.source = SimpleNamespace(apply=self.apply), SimpleNamespace(fetch_blob=self.fetch_blob)
-        self.told, self.sent = [], []
-
-    def open_diary(self):
-        """Begin with an empty memory, as after a crash: the diary is read from the disk."""
-        self.database = getattr(self, "database", None) or Database(self.folder / "database")
-        self.diary = Diary(Notes(self.database))
-
-    @property
-    def chain(self):
-        before = self.stage.play.ledger.before
-        return SimpleNamespace(
-            view=self.stage.play.ledger.state,
-            params=before.params,
-            head=before.head,
-            id=before.chain,
-            name_of=lambda address: next(one.name for one in self.stage.play.participants if one.address == address),
-        )
-
-    def randomness(self, count):
-        """Return other bytes each time, so that a vote that is made again is another one."""
-        self.stage.drawn += 1
-        return self.stage.drawn.to_bytes(count, "big")
-
-    async def apply(self, payload):
-        receipt = self.stage.play.send(self.person, payload)
-        if receipt.error:
-            raise ReceiptRefused(receipt.message)
-        self.sent.append(payload)
-
-    async def fetch_blob(self, blob, *, on_progress=None):
-        for hand in self.stage.hands:
-            if hand.blobs.has(blob) and hand not in self.stage.silent:
-                self.blobs.put(hand.blobs.path(blob).read_bytes())
-                return
-        raise BlobUnavailable("none of 4 connected peers delivers it")
-
-    def report(self, alliance, words):
-        self.told.append(words)
-
-    def duties(self):
-        return list(get_alliance_duties(self.stage.play.ledger.state, self.address))
-
-
-@dataclass
-class Stage:
-    """An alliance on the ledger with a hand for each participant; `silent` ones serve nobody."""
-
-    play: AlliancePlay
-    folder: object
-    worker: JobsHere
-    hands: list = None
-    silent: list = None
-    drawn: int = 0
-
-    async def join(self):
-        """Cut everybody's data as `alliance.join` does, put the start into the store, and begin the first round."""
-        self.hands, self.silent = [], []
-        self.hands += [Hand(self, person) for person in self.play.participants]
-        for number, hand in enumerate(self.hands):
-            data = write_dataset(self.folder / f"data-{number}", rows=ROWS, columns=4, seed=number)
-            own = hand.alliances / "1"
-            own.mkdir(parents=True)
-            split = OwnSplit(str(own / "train"), str(own / "test"), number)
-            cut = await self.worker.run(SplitRows(str(data), number, TEST_SHARE, split.train, split.test))
-            hand.diary.save_split(1, split)
-            self.play.ledger.send(hand.person, JoinAlliance(1, cut.train_rows, cut.test_rows))
-        self.hands[0].blobs.put(self.start.read_bytes())
-        self.play.ledger.block()
-        self.play.wait(AlliancePhase.TRAIN)
-
-    @property
-    def start(self):
-        return self.folder / "start.safetensors"
-
-    def acting(self):
-        return [hand for hand in self.hands if hand.duties()]
-
-    async def act(self, *hands):
-        """Let some do what they should do now, or all."""
-        for hand in hands or self.acting():
-            for duty in hand.duties():
-                await perform(hand, duty)
-
-    async def run_round(self):
-        """Let everybody act until the round is settled."""
-        number = self.play.round
-        while self.play.round == number and self.play.phase is not AlliancePhase.FINISHED:
-            acting = self.acting()
-            if acting:
-                await self.act(*acting)
-            else:
-                self.play.leave_phase()
-        return self.play.result(number)
-
-
 @pytest.fixture
-def make_stage(tmp_path, worker):
-    """Give the function that opens an alliance of so many participants that begins with a fresh model."""
+async def make_stage(tmp_path, worker):
+    """Give the function that opens an alliance of five."""
     stages = []
 
     async def make(**settings):
-        start = tmp_path / "start.safetensors"
-        await worker.run(MakeModel(MODEL, 0, str(start)))
-        fresh = BlobStore(tmp_path / "fresh").put(start.read_bytes())
-        chosen = replace(DEVNET.alliance.settings, **({"rounds": 2} | settings))
-        spec = make_spec(chosen, model=MODEL, fresh_model=fresh, participants=PARTICIPANTS)
-        stage = Stage(AlliancePlay(participants=PARTICIPANTS, spec=spec), tmp_path, worker)
-        stages.append(stage)
-        await stage.join()
-        return stage
+        stages.append(await open_stage(tmp_path, worker, **settings))
+        return stages[-1]
 
     yield make
     for stage in stages:
-        for hand in stage.hands or ():
-            hand.database.close()
+        close_stage(stage)
 
 
 async def test_two_rounds_are_trained_judged_and_aggregated_alike(make_stage):
@@ -278,7 +129,7 @@ async def test_what_is_too_long_to_be_a_model_is_not_fetched(make_stage, autojum
     await stage.act(honest)
     voter = stage.acting()[0]
     await stage.act(voter)
-    assert any("are no model of the alliance" in words for words in voter.told)
+    assert any("are no update of the alliance" in words for words in voter.told)
     assert voter.sent[-1].proposers == (honest.address,)
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from protocol.errors import InvalidProof
 from protocol.zk.aggregation import aggregate_digest
+from protocol.zk.commitment import aggregate_bytes
 from protocol.zk.consultation import consult
 from protocol.zk.group import ORDER, multiply
 from protocol.zk.masking import (
@@ -23,7 +24,7 @@ from protocol.zk.masking import (
     mask_public_key,
     open_masks,
 )
-from protocol.zk.opening import Aggregate, Opening, add_openings, aggregate_bytes
+from protocol.zk.opening import Aggregate, Opening, add_openings
 from protocol.zk.parameters import get_generators
 from protocol.zk.statement import context_digest
 from tests.zk_round import PARAMETERS, VALUES, filled, play

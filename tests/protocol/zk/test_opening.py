@@ -9,12 +9,11 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from protocol.errors import InvalidProof
-from protocol.zk.commitment import decode_commitment, row_count
+from protocol.zk.commitment import aggregate_bytes, decode_commitment, reveal_bytes, row_count
 from protocol.zk.group import ORDER, POINT_BYTES, encode_point, multiply
 from protocol.zk.opening import (
     Opening,
     add_openings,
-    aggregate_bytes,
     blind,
     commit,
     decode_aggregate,
@@ -22,7 +21,6 @@ from protocol.zk.opening import (
     encode_opening,
     find_false_openings,
     opens,
-    reveal_bytes,
 )
 from protocol.zk.parameters import MAX_VALUES, ZK_PARAMETERS, get_generators
 from tests.zk_round import PARAMETERS, VALUES, filled, make_context, make_values, play

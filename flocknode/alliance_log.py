@@ -1,0 +1,92 @@
+"""What the blocks of the log hold of a private round (white paper VI.H), once the state has let go of it.
+
+Blocks are read from the newest that may hold it backwards, until all is found.
+"""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from protocol.alliance_acts import CommitUpdate, PublishAggregate
+from protocol.blocks import Block, Receipt
+from protocol.errors import NotFound
+from protocol.params import Params
+from protocol.rules.alliance.commitments import get_published, is_private, make_round_context, weigh_clients
+from protocol.rules.alliance.past import get_result, rewind
+from protocol.rules.alliance.records import Alliance
+from protocol.state import StateView
+from protocol.transactions import SignedTransaction, open_transaction
+from protocol.types import Address
+from protocol.zk.aggregation import make_statement
+from protocol.zk.knowledge import CommittedUpdate
+from protocol.zk.proof_file import ProofFile, make_proof_file
+
+Act = CommitUpdate | PublishAggregate
+
+
+class BlockLog(Protocol):
+    """The part of the chain that is read here."""
+
+    @property
+    def id(self) -> bytes:
+        """The chain."""
+
+    @property
+    def params(self) -> Params:
+        """The constants of the rules."""
+
+    @property
+    def view(self) -> StateView:
+        """The state after the newest block."""
+
+    def load_block(self, height: int) -> Block | None:
+        """Return a committed block."""
+
+    def load_receipts(self, height: int) -> tuple[Receipt, ...] | None:
+        """Return what became of the transactions of a block."""
+
+
+def find_publication(log: BlockLog, alliance: Alliance, round: int, *, newest: int) -> PublishAggregate:
+    """Return the proven sum of a round, which has one; `newest` is the height of a block at or after it.
+
+    Reads at most the blocks of the round.
+    """
+    for _, act in scan_acts(log, alliance, round, newest):
+        if isinstance(act, PublishAggregate):
+            return act
+    raise AssertionError("an aggregate in the state that is not on the log")
+
+
+def make_round_proof(log: BlockLog, alliance: Alliance, round: int) -> ProofFile:
+    """Return what shows to anybody that the sum of a settled round was proven. Raises `NotFound` when it has none."""
+    then, result = rewind(log.view, alliance, round), get_result(log.view, alliance.id, round)
+    published = get_published(log.view, then) if is_private(alliance) else None
+    if result is None or published is None:
+        raise NotFound(f"round {round + 1} of alliance {alliance.id} has no proof: none was published, or it runs yet")
+    updates: dict[Address, CommittedUpdate] = {}
+    publication: PublishAggregate | None = None
+    for sender, act in scan_acts(log, alliance, round, result.settled_height):
+        if isinstance(act, PublishAggregate):
+            publication = act
+        elif sender in published.clients:
+            updates[sender] = act.update
+        if publication is not None and len(updates) == len(published.clients):
+            break
+    assert publication is not None, "an aggregate in the state that is not on the log"
+    context = make_round_context(log.view, log.id, log.params, then)
+    statement = make_statement(context, updates, weigh_clients(log.view, then, published.clients))
+    return make_proof_file(statement, publication.aggregation)
+
+
+def scan_acts(log: BlockLog, alliance: Alliance, round: int, newest: int) -> Iterator[tuple[Address, Act]]:
+    """Yield the commitments and the aggregate of a round, with their senders, the newest first."""
+    earlier = get_result(log.view, alliance.id, round - 1) if round else None
+    for height in range(newest, 0 if earlier is None else earlier.settled_height, -1):
+        block, receipts = log.load_block(height), log.load_receipts(height)
+        assert block is not None, "a height below the head without its block"
+        assert receipts is not None, "a committed block without its receipts"
+        for data, receipt in zip(block.transactions, receipts, strict=True):
+            transaction = None if receipt.error else open_transaction(log.id, data)
+            if not isinstance(transaction, SignedTransaction) or not isinstance(transaction.payload, Act):
+                continue
+            if (transaction.payload.alliance, transaction.payload.round) == (alliance.id, round):
+                yield transaction.sender, transaction.payload

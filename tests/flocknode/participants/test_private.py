@@ -1,0 +1,242 @@
+"""Private rounds with the real jobs, commitments and proofs on the real ledger: played through, repeated, lied in."""
+
+import pytest
+from msgspec.structs import replace
+
+from flocknode.alliance_log import make_round_proof
+from flocknode.participants import private
+from flocknode.participants.alliance import StepClosed
+from flocknode.participants.consulting import SumUnproven, bring_consulted
+from flocknode.participants.hidden_files import forget_finished, hidden_file
+from flocknode.participants.performer import perform
+from flocknode.participants.private import OpeningMissing
+from flocknode.participants.sender import ReceiptRefused
+from protocol.alliance_acts import Accusation, RevealUpdate
+from protocol.alliance_settings import Attribution, Privacy
+from protocol.crypto import seal_key
+from protocol.errors import NotFound
+from protocol.rules.alliance.past import rewind
+from protocol.rules.alliance.records import AlliancePhase
+from protocol.rules.alliance.results import AllianceRole, Outcome
+from protocol.zk.proof_file import verify_proof_file
+from tests.alliance_stage import JobsHere, close_stage, open_stage
+from tests.private_play import PARAMS
+
+PARTICIPANTS = 7
+
+
+@pytest.fixture(scope="module")
+def worker():
+    """What performs jobs."""
+    return JobsHere()
+
+
+@pytest.fixture
+async def stage(tmp_path, worker):
+    """An alliance of seven that hides its updates: two propose, three vote, two may aggregate."""
+    settings = {"privacy": Privacy.ZK, "attribution": Attribution.AGGREGATE}
+    opened = await open_stage(tmp_path, worker, participants=PARTICIPANTS, params=PARAMS, **settings)
+    yield opened
+    close_stage(opened)
+
+
+async def reach(stage, phase):
+    """Let everybody act until a phase begins."""
+    while stage.play.phase is not phase:
+        if acting := stage.acting():
+            await stage.act(*acting)
+        else:
+            stage.play.leave_phase()
+
+
+def hidden_files(stage):
+    return [path for hand in stage.hands for path in hand.folder.glob("alliances/1/hidden-*")]
+
+
+def openings(stage):
+    return {path.read_bytes() for path in hidden_files(stage) if path.name.endswith("-opening")}
+
+
+async def crash(payload):
+    raise ReceiptRefused("the power went out")
+
+
+async def repeat(stage, hand):
+    """Let a participant act, crash before it sends, and act again; returns both payloads."""
+    attempts, send = [], hand.sender.apply
+
+    async def lose(payload):
+        attempts.append(payload)
+        await crash(payload)
+
+    hand.sender.apply = lose
+    with pytest.raises(ReceiptRefused):
+        await stage.act(hand)
+    hand.open_diary()
+    hand.sender.apply = send
+    await stage.act(hand)
+    return attempts[0], hand.sent[-1]
+
+
+async def test_two_rounds_are_hidden_summed_and_proven(stage):
+    """All voters name one model, the second round begins from it, the proofs hold, and no opening lies in a store."""
+    await reach(stage, AlliancePhase.VOTE)
+    secret = openings(stage)
+    assert len(secret) == 2
+    stored = {path.read_bytes() for hand in stage.hands for path in hand.folder.glob("blobs/*") if path.is_file()}
+    assert not secret & stored
+    first = await stage.run_round()
+    assert first.outcome is Outcome.ACCEPTED
+    assert (first.in_favour, first.against) == (3, 0)
+    last = await stage.run_round()
+    assert (last.outcome, stage.play.phase) == (Outcome.ACCEPTED, AlliancePhase.FINISHED)
+    assert last.model != first.model
+    assert not any(one.is_absent or one.slashed for result in (first, last) for one in result.settled)
+    fee = [one for one in first.settled if one.role is AllianceRole.AGGREGATOR]
+    assert len(fee) == 1
+    for number in range(2):
+        proof = make_round_proof(stage.hands[0].chain, stage.play.record, number)
+        verify_proof_file(proof)
+        assert proof.statement.context.round == number
+    assert proof.statement.context.model == first.model
+
+
+async def test_every_step_is_repeated_with_the_same_bytes(stage):
+    """Saved, and killed before it was sent: commitment, sealed blob, sum and vote are the same the second time."""
+    for phase in (AlliancePhase.TRAIN, AlliancePhase.SEAL, AlliancePhase.AGGREGATE, AlliancePhase.VOTE):
+        await reach(stage, phase)
+        before, after = await repeat(stage, stage.acting()[0])
+        assert before == after, phase
+
+
+async def test_secrets_are_deleted_once_the_round_is_over(stage):
+    """While it runs, an opening is needed for the next aggregator; then files and diary are empty."""
+    await reach(stage, AlliancePhase.VOTE)
+    for hand in stage.hands:
+        forget_finished(hand)
+    assert len(openings(stage)) == 2
+    await stage.run_round()
+    for hand in stage.hands:
+        forget_finished(hand)
+        assert hand.diary.list_private() == set()
+    assert hidden_files(stage) == []
+
+
+async def test_the_next_aggregator_gets_the_updates_under_another_key(stage):
+    """The first one never acts: the same commitments are sealed anew, the round is accepted, the silent one slashed."""
+    await reach(stage, AlliancePhase.AGGREGATE)
+    (silent,) = stage.acting()
+    first = {hand: hand.sent[-1] for hand in stage.hands if hand.sent and isinstance(hand.sent[-1], RevealUpdate)}
+    stage.play.leave_phase()
+    await reach(stage, AlliancePhase.AGGREGATE)
+    for hand, payload in first.items():
+        again = hand.sent[-1]
+        assert again.aggregator != payload.aggregator
+        assert again.blob != payload.blob
+    result = await stage.run_round()
+    assert result.outcome is Outcome.ACCEPTED
+    assert stage.play.settled(0, silent.person).is_absent
+    assert stage.play.settled(0, silent.person).slashed > 0
+
+
+@pytest.mark.parametrize("lie", ["another opening", "another key", "a box for nobody"])
+async def test_who_does_not_open_its_commitment_is_accused_and_the_rest_summed(stage, lie):
+    """The voters see that for themselves where they can, and only then it costs; the others are summed."""
+    await reach(stage, AlliancePhase.SEAL)
+    liar, honest = stage.acting()
+    aggregator, key = stage.play.round_record.aggregator(), bytes(range(32))
+    blob = liar.blobs.put(b"sealed by nobody")
+    if lie == "another opening":
+        path = liar.folder / "alliances/1/hidden-0-opening"
+        data = bytearray(path.read_bytes())
+        data[3] ^= 1
+        path.write_bytes(data)
+        await stage.act(liar)
+    elif lie == "another key":
+        await liar.apply(RevealUpdate(1, 0, aggregator, blob, seal_key(key, aggregator)))
+    else:
+        await liar.apply(RevealUpdate(1, 0, aggregator, blob, seal_key(key, honest.address)))
+    result = await stage.run_round()
+    assert result.outcome is Outcome.ACCEPTED
+    settled = stage.play.settled(0, liar.person)
+    assert settled.earned == 0
+    assert (settled.slashed > 0) == (lie != "a box for nobody")
+    assert stage.play.settled(0, honest.person).earned > 0
+
+
+async def test_an_aggregator_that_accuses_the_innocent_is_refused(stage):
+    """With the key of a good blob on the log, every voter sees that it opens: no name, no score, and it is slashed."""
+    await reach(stage, AlliancePhase.AGGREGATE)
+    (liar,) = stage.acting()
+    record, frozen = stage.play.record, stage.play.round_record.frozen
+    victim, other = (next(hand for hand in stage.hands if hand.address == address) for address in frozen)
+    key = victim.diary.load_sealed(1, 0, liar.address).key
+    committed = private.list_committed(liar, record, (other.address,))
+    opened = {other.address: hidden_file(other, record, "opening")}
+    payload = await private.prove_sum(liar, record, committed, opened, {victim.address: key})
+    assert payload.accused == (Accusation(victim.address, key),)
+    await liar.apply(payload)
+    result = await stage.run_round()
+    assert result.outcome is Outcome.VOID
+    assert stage.play.settled(0, liar.person).slashed > 0
+    told = [words for one in stage.hands for words in one.told if words.startswith("refuses the aggregate")]
+    assert len(told) == 3
+    assert all("whose update opens the commitment" in words for words in told)
+
+
+async def test_a_sum_that_nobody_delivers_is_refused(stage, autojump_clock):
+    """The aggregator proves its sum and serves nobody: the voters say so shortly before the phase ends."""
+    await reach(stage, AlliancePhase.AGGREGATE)
+    (quiet,) = stage.acting()
+    await stage.act(quiet)
+    stage.silent.append(quiet)
+    result = await stage.run_round()
+    assert result.outcome is Outcome.VOID
+    assert stage.play.settled(0, quiet.person).slashed > 0
+    assert sum("refuses the aggregate: nobody delivers it" in hand.told for hand in stage.hands) == 3
+
+
+async def test_the_next_proposers_do_not_train_on_what_the_sum_does_not_give(stage):
+    """If the voters had accepted another model than that of the proven sum, whoever begins with it would notice."""
+    await stage.run_round()
+    hand = stage.hands[0]
+    path = await bring_consulted(hand, stage.play.record)
+    assert path == hand.blobs.path(stage.play.record.latest.model)
+    forged = hand.blobs.put(b"what the voters agreed on")
+    lied = replace(stage.play.record, latest=replace(stage.play.record.latest, model=forged))
+    with pytest.raises(SumUnproven, match="accepted another model in round 1"):
+        await bring_consulted(hand, lied)
+
+
+async def test_a_step_that_has_gone_on_is_not_begun(stage):
+    """A duty of an earlier block, performed after the round went on, says so and does nothing."""
+    hand = stage.acting()[0]
+    (duty,) = hand.duties()
+    await reach(stage, AlliancePhase.SEAL)
+    with pytest.raises(StepClosed):
+        await perform(hand, duty)
+
+
+async def test_another_home_of_the_account_cannot_reveal_and_says_why(stage):
+    """The opening lies only in the home that committed."""
+    await reach(stage, AlliancePhase.SEAL)
+    hand = stage.acting()[0]
+    (hand.alliances / "1" / "hidden-0-opening").unlink()
+    with pytest.raises(OpeningMissing):
+        await stage.act(hand)
+
+
+async def test_a_round_without_a_proof_has_none(stage):
+    """A round that runs, one that was never, and one that nobody trained in are told from those that have a proof."""
+    for number in (0, 5):
+        with pytest.raises(NotFound, match="has no proof"):
+            make_round_proof(stage.hands[0].chain, stage.play.record, number)
+
+
+async def test_a_rewound_alliance_is_the_one_that_the_round_saw(stage):
+    """At the current round it is the alliance itself; at the first there was no accepted model."""
+    await stage.run_round()
+    record = stage.play.record
+    assert rewind(stage.play.ledger.state, record, record.round) == record
+    first = rewind(stage.play.ledger.state, record, 0)
+    assert (first.round, first.latest) == (0, None)
