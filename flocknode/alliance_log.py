@@ -58,7 +58,8 @@ def find_publication(log: BlockLog, alliance: Alliance, round: int, *, newest: i
 
 def make_round_proof(log: BlockLog, alliance: Alliance, round: int) -> ProofFile:
     """Return what shows to anybody that the sum of a settled round was proven. Raises `NotFound` when it has none."""
-    then, result = rewind(log.view, alliance, round), get_result(log.view, alliance.id, round)
+    result = get_result(log.view, alliance.id, round)
+    then = alliance if result is None else rewind(log.view, alliance, round)
     published = get_published(log.view, then) if is_private(alliance) else None
     if result is None or published is None:
         raise NotFound(f"round {round + 1} of alliance {alliance.id} has no proof: none was published, or it runs yet")

@@ -1,5 +1,6 @@
-"""The command that checks the zkFL proof in a file, with neither a node nor a network."""
+"""The commands about zkFL proofs: write that of a round into a file, and check a file with neither node nor network."""
 
+import base64
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +10,9 @@ from msgspec import Struct
 from flocknode.cli.options import Common
 from flocknode.cli.output import show
 from flocknode.cli.text import FIRST_EPOCH, Table, format_fields
-from flocknode.errors import Exit, FileUnusable
+from flocknode.errors import Exit, FileUnusable, UsageError
+from flocknode.rpc.alliance_records import ProofPart
+from flocknode.rpc.call import call
 from protocol.errors import InvalidProof, Malformed
 
 if TYPE_CHECKING:
@@ -48,6 +51,43 @@ class ProofReport(Struct, frozen=True):
     duration_ms: int
 
 
+class WrittenProof(Struct, frozen=True):
+    """A file that was written, and how long it is."""
+
+    file: str
+    alliance: int
+    round: int
+    length_bytes: int
+
+
+def write_proof(alliance: str, round: int, /, *, out: Path, options: Common) -> None:
+    """Write the proof of a round's sum, as the log has it, into a file that `verify-proof` checks without a node.
+
+    Parameters
+    ----------
+    alliance
+        Name or number of the alliance, which hides its updates.
+    round
+        A settled round, counted from 1.
+    out
+        The file to write; it must not exist.
+    """
+    if round < FIRST_EPOCH:
+        raise UsageError("rounds count from 1")
+    if out.exists():
+        raise UsageError(f"{out} exists", help="Name another file, or remove that one.")
+    number = round - FIRST_EPOCH
+    first = call(options.home, "alliance.proof", ProofPart, alliance=alliance, round=number)
+    found = [first] + [
+        call(options.home, "alliance.proof", ProofPart, alliance=alliance, round=number, part=part)
+        for part in range(1, first.parts)
+    ]
+    data = b"".join(base64.b64decode(part.data) for part in found)
+    out.write_bytes(data)
+    written = WrittenProof(str(out), first.alliance, number, len(data))
+    show(options, written, lambda written: f"{written.file}: {written.length_bytes} bytes; check with verify-proof")
+
+
 def verify_proof(file: Path, /, *, options: Common) -> Exit:
     """Check the proof of an aggregation that somebody put into a file; exit code 1 if it does not hold.
 
@@ -56,7 +96,7 @@ def verify_proof(file: Path, /, *, options: Common) -> Exit:
     Parameters
     ----------
     file
-        What `flocknode alliance` or another implementation wrote.
+        What `flocknode alliance proof` or another implementation wrote.
     """
     report = make_report(file, load_proof(file))
     show(options, report, render)

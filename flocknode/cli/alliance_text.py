@@ -11,6 +11,7 @@ from flocknode.rpc.alliance_records import (
     AllianceExplanation,
     AllianceList,
     CastVote,
+    ProvenSum,
     Round,
     RoundList,
     Share,
@@ -148,11 +149,25 @@ def render_round_details(found: RoundList, names: Names) -> list[str | Table]:
             ("pool before", f"{format_fml(one.pool_units)} FML"),
             ("of it to pay", f"{format_fml(one.reward_units)} FML"),
         ]
+        facts += describe_proof(one.proven, names)
         parts += ["", f"round {one.round + FIRST_EPOCH}", format_fields(facts)]
         if one.updates:
             parts += ["", list_updates(one, names)]
         parts += ["", list_shares(one.shares, names)]
     return parts if found.rounds else [*parts, NO_ROUNDS]
+
+
+def describe_proof(proven: ProvenSum | None, names: Names) -> list[tuple[str, str]]:
+    """Return who summed hidden updates, whose, and what the log has of that; nothing where they are not hidden."""
+    if proven is None:
+        return []
+    people = {"summed": proven.summed, "shown to lie": proven.liars, "unreadable": proven.unreadable}
+    return [
+        ("aggregator", short(proven.aggregator, names)),
+        *((what, ", ".join(short(one, names) for one in found)) for what, found in people.items() if found),
+        ("Enc(w) digest", proven.digest),
+        ("hash of the proof", proven.proof),
+    ]
 
 
 def list_updates(found: Round, names: Names) -> Table:

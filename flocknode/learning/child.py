@@ -19,6 +19,7 @@ from flocknode.frames import (
     FromWorker,
     GiveWay,
     Hello,
+    Job,
     Progress,
     decode_request,
     encode_frame,
@@ -28,15 +29,10 @@ from flocknode.jobs import (
     AggregateUpdates,
     Canonicalise,
     Canonicalised,
-    CheckReveals,
-    ConsultSum,
     Evaluate,
-    HideUpdate,
-    Job,
     MakeModel,
     MeasureBaseline,
     ProgressReport,
-    ProveSum,
     QuantiseWeights,
     ScoreModels,
     SplitDataset,
@@ -47,6 +43,7 @@ from flocknode.jobs import (
     shorten,
 )
 from flocknode.learning.errors import LearningError
+from flocknode.private_jobs import CheckReveals, ConsultSum, HideUpdate, ProveSum
 from flocknode.processes import die_with, take_over_pipes
 from protocol.codec import encode
 from protocol.errors import ProtocolError

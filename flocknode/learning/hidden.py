@@ -6,23 +6,21 @@ proofs. Whoever derives a model from a sum comes to the same bytes.
 
 from pathlib import Path
 
-from flocknode.jobs import (
+from flocknode.jobs import ProgressReport, Refused, shorten
+from flocknode.learning.aggregate import divide
+from flocknode.learning.families import build_model
+from flocknode.learning.fixed_point import MAX_MAGNITUDE, Vector, load_fixed, save_fixed
+from flocknode.learning.weights import get_module_shapes
+from flocknode.private_jobs import (
     CheckReveals,
     Consulted,
     ConsultSum,
     Hidden,
     HideUpdate,
-    ProgressReport,
     ProveSum,
-    Refused,
     RevealsChecked,
     SumProven,
-    shorten,
 )
-from flocknode.learning.aggregate import divide
-from flocknode.learning.families import build_model
-from flocknode.learning.fixed_point import MAX_MAGNITUDE, Vector, load_fixed, save_fixed
-from flocknode.learning.weights import get_module_shapes
 from protocol.errors import InvalidProof
 from protocol.zk.aggregation import compute_product
 from protocol.zk.commitment import decode_remembered

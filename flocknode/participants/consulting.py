@@ -11,7 +11,6 @@ import trio
 
 from flocknode.alliance_log import find_publication
 from flocknode.errors import FlocknodeError
-from flocknode.jobs import CheckReveals, ConsultSum, Revealed
 from flocknode.participants.alliance import load_split
 from flocknode.participants.alliance_models import (
     bring,
@@ -26,6 +25,7 @@ from flocknode.participants.diary import CastVote
 from flocknode.participants.hidden_files import hidden_file
 from flocknode.participants.kit import Kit
 from flocknode.participants.validator import SALT_BYTES
+from flocknode.private_jobs import CheckReveals, ConsultSum, Revealed
 from flocknode.worker import JobFailed
 from protocol.alliance_acts import PublishAggregate
 from protocol.blobs import BlobId

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from flocknode.errors import FlocknodeError
-from flocknode.jobs import CheckReveals, HideUpdate, ProveSum, Revealed
 from flocknode.participants import alliance as clear
 from flocknode.participants.alliance import StepClosed, checkpoint_file, keep_up, train_into
 from flocknode.participants.alliance_models import bring, describe, list_updates, put_blob, scratch_files
@@ -17,6 +16,7 @@ from flocknode.participants.consulting import bring_consulted, judge_sum
 from flocknode.participants.diary import Sealed
 from flocknode.participants.hidden_files import hidden_file
 from flocknode.participants.kit import Kit
+from flocknode.private_jobs import CheckReveals, HideUpdate, ProveSum, Revealed
 from protocol.alliance_acts import Accusation, CommitUpdate, PublishAggregate, RevealUpdate
 from protocol.blobs import BlobId
 from protocol.crypto import open_sealed_key, seal_key

@@ -154,11 +154,27 @@ class Share(Result):
     slashed_units: Units
 
 
+class ProvenSum(Result):
+    """The sum of a round with hidden updates (VI.H): who proved it, and the hashes of Enc(w) and of the proof.
+
+    `summed` are those whose updates are in it; `liars` were left out as the aggregator showed to the voters,
+    `unreadable` on its word.
+    """
+
+    aggregator: Hex32
+    digest: Hex32
+    proof: Hex32
+    root: Hex32
+    summed: tuple[Hex32, ...]
+    liars: tuple[Hex32, ...]
+    unreadable: tuple[Hex32, ...]
+
+
 class Round(Result):
     """A round of an alliance: who was selected, what was voted on, and what became of it.
 
     `reward_units` is what it might have paid (L6), `paid_units` what it paid. `root` and `score_millionths` are the
-    aggregate's; `in_favour` and `against` the votes about it.
+    aggregate's; `in_favour` and `against` the votes about it. `proven` is the sum, where updates are hidden.
     """
 
     round: Count
@@ -175,6 +191,7 @@ class Round(Result):
     updates: tuple[JudgedUpdate, ...]
     shares: tuple[Share, ...]
     settled_height: Count | None
+    proven: ProvenSum | None = None
 
 
 class RoundList(Result):
@@ -218,3 +235,13 @@ class AllianceExplanation(Result):
 
     alliance: Count
     traces: tuple[Traced, ...]
+
+
+class ProofPart(Result):
+    """A part, in base64, of the file that shows that a round's sum was proven; all of them in order are the file."""
+
+    alliance: Count
+    round: Count
+    part: Count
+    parts: Count
+    data: str

@@ -27,7 +27,6 @@ Level = Literal["debug", "info", "warning", "error"]
 Topic = Literal["blocks", "rounds", "tasks", "logs", "peers", "work"]
 PeerChange = Literal["joined", "left"]
 FileWork = Literal["sealing", "opening", "splitting", "verifying", "rebuilding"]
-# Of rounds with hidden updates: a commitment, the proof of a sum, and the check of one.
 PrivateWork = Literal["committing", "proving", "consulting"]
 WorkKind = Literal["training", "evaluating", "fetching", "catching up"] | FileWork | PrivateWork
 WorkState = Literal["running", "done", "failed"]

@@ -1,19 +1,38 @@
 """`alliance.rounds`: who was selected in each round, what was voted on, and what became of it."""
 
+import base64
+
+import trio
+from msgspec.structs import replace
+
+from flocknode.alliance_log import make_round_proof
 from flocknode.node import Node
-from flocknode.rpc.alliance_records import AllianceReference, JudgedUpdate, Round, RoundList, RoundState, Share
+from flocknode.rpc.alliance_records import (
+    AllianceReference,
+    JudgedUpdate,
+    ProofPart,
+    ProvenSum,
+    Round,
+    RoundList,
+    RoundState,
+    Share,
+)
 from flocknode.rpc.dispatch import Handler
 from flocknode.rpc.methods.alliance import ROLES, find_alliance
 from flocknode.rpc.records import MAX_LIST, Count
+from protocol.codec import encode
 from protocol.crypto import integer_bytes
+from protocol.errors import NotFound
 from protocol.rules.alliance import records, results
 from protocol.rules.alliance.absence import has_trained
-from protocol.rules.alliance.commitments import get_published
+from protocol.rules.alliance.commitments import get_published, is_private
 from protocol.rules.alliance.records import CLOSED_PHASES, AlliancePhase, get_round, get_sheet, get_update
 from protocol.rules.alliance.results import ROUND_RESULTS, AllianceRole, Outcome
 from protocol.state import StateView
 
 USUAL_ROUNDS = 20
+# An answer is one line, which has a limit; most proofs are shorter.
+PROOF_PART_BYTES = 1024 * 1024
 OUTCOMES: dict[Outcome, RoundState] = {
     Outcome.ACCEPTED: "accepted",
     Outcome.REJECTED: "rejected",
@@ -25,10 +44,26 @@ def describe_round(state: StateView, alliance: records.Alliance, number: int) ->
     """Return a round that was settled or is running; None for any other."""
     result = ROUND_RESULTS.get(state, integer_bytes(alliance.id), integer_bytes(number))
     if result is not None:
-        return describe_settled(result, number)
+        return replace(describe_settled(result, number), proven=describe_sum(state, alliance, number))
     if number == alliance.round and alliance.phase not in (AlliancePhase.OPENING, *CLOSED_PHASES):
-        return describe_running(state, alliance)
+        return replace(describe_running(state, alliance), proven=describe_sum(state, alliance, number))
     return None
+
+
+def describe_sum(state: StateView, alliance: records.Alliance, number: int) -> ProvenSum | None:
+    """Return the proven sum of a round; there is none where updates are not hidden, or nobody proved one."""
+    published = get_published(state, replace(alliance, round=number)) if is_private(alliance) else None
+    if published is None:
+        return None
+    return ProvenSum(
+        aggregator=published.aggregator.hex(),
+        digest=published.digest.hex(),
+        proof=published.proof.hex(),
+        root=published.blob.root.hex(),
+        summed=tuple(client.hex() for client in published.clients),
+        liars=tuple(client.hex() for client in published.liars),
+        unreadable=tuple(client.hex() for client in published.unreadable),
+    )
 
 
 def describe_settled(result: results.RoundResult, number: int) -> Round:
@@ -144,4 +179,19 @@ def make_methods(node: Node) -> dict[str, Handler]:
             alliance=found.id, name=found.spec.name, rounds=tuple(one for one in described if one is not None)
         )
 
-    return {"alliance.rounds": rounds}
+    async def proof(*, alliance: AllianceReference, round: Count, part: Count = 0) -> ProofPart:
+        """Give the file that shows to anybody that the sum of a settled round was proven, as the log's blocks have it.
+
+        It comes in parts; all of them in order are the file, which needs no node to be verified.
+        """
+        found = find_alliance(node.chain.view, alliance)
+        data = await trio.to_thread.run_sync(lambda: encode(make_round_proof(node.chain, found, round)))
+        parts = -(-len(data) // PROOF_PART_BYTES)
+        if part >= parts:
+            raise NotFound(f"the proof has {parts} parts, counted from 0")
+        piece = data[part * PROOF_PART_BYTES : (part + 1) * PROOF_PART_BYTES]
+        return ProofPart(
+            alliance=found.id, round=round, part=part, parts=parts, data=base64.b64encode(piece).decode("ascii")
+        )
+
+    return {"alliance.rounds": rounds, "alliance.proof": proof}

@@ -1,5 +1,7 @@
 """What the small node of these tests answers about alliances: fixed records about one alliance."""
 
+import base64
+
 from flocknode.rpc import alliance_records as a
 from flocknode.rpc import arena_records
 from flocknode.rpc import records as r
@@ -29,6 +31,7 @@ class AllianceAnswers:
             "alliance.participants": self.participants,
             "alliance.rounds": self.rounds,
             "alliance.explain": self.explain_alliance,
+            "alliance.proof": self.proof,
         }
 
     def sent(self, *call):
@@ -192,6 +195,15 @@ class AllianceAnswers:
                 self.share(self.bob, "voter", is_absent=True, has_acted=False, slashed_units=8 * FML, **nothing),
             ),
             settled_height=40,
+            proven=a.ProvenSum(
+                aggregator="a1" * 32,
+                digest="d1" * 32,
+                proof="b1" * 32,
+                root="c1" * 32,
+                summed=(self.alice,),
+                liars=(self.bob,),
+                unreadable=(),
+            ),
         )
         running = a.Round(
             round=2,
@@ -211,6 +223,12 @@ class AllianceAnswers:
         )
         found = [one for one in (settled, running) if round in (None, one.round)]
         return a.RoundList(alliance=ALLIANCE, name="hospitals", rounds=tuple(found))
+
+    async def proof(self, *, alliance: a.AllianceReference, round: r.Count, part: r.Count = 0) -> a.ProofPart:
+        """A proof in two parts."""
+        self.calls.append((alliance, round, part))
+        data = base64.b64encode(b"first" if part == 0 else b", then").decode()
+        return a.ProofPart(alliance=ALLIANCE, round=round, part=part, parts=2, data=data)
 
     async def explain_alliance(
         self, *, alliance: a.AllianceReference, round: r.Count | None = None, account: r.Hex32 | None = None

@@ -23,6 +23,7 @@ INCLUDED = f"included in block 43  {'1d' * 32}\n"
         ("alliance rounds hospitals", "3 running: vote - bob"),
         ("alliance rounds hospitals --round 2", "alice 2 1 0.930000 - accepted"),
         ("alliance rounds hospitals --round 2", "bob voter 64 0.000000 absent 0 8"),
+        ("alliance rounds hospitals --round 2", f"summed alice shown to lie bob Enc(w) digest {'d1' * 32}"),
         ("alliance rounds hospitals --round 9", "No round has begun."),
         ("alliance explain hospitals", "2 alice proposing 2 3 0 0 5"),
         ("alliance explain hospitals", "2 bob absence 0.8 7.2 8"),
@@ -105,3 +106,17 @@ async def test_what_makes_no_sense_is_said(in_process, command, code, words):
     found, out, err = await in_process(f"alliance {command}")
     assert (found, out) == (code, "")
     assert words in err
+
+
+async def test_a_proof_is_put_together_from_its_parts(in_process, node, tmp_path):
+    """The round counts from 1 for people; a file that is there is left alone."""
+    out = tmp_path / "round.proof"
+    code, said, err = await in_process(f"alliance proof hospitals 2 --out {out}")
+    assert (code, err) == (Exit.OK, "")
+    assert said == f"{out}: 11 bytes; check with verify-proof\n"
+    assert out.read_bytes() == b"first, then"
+    assert node.calls == [("hospitals", 1, 0), ("hospitals", 1, 1)]
+    for round, words in ((2, "exists"), (0, "rounds count from 1")):
+        code, _, err = await in_process(f"alliance proof hospitals {round} --out {out}")
+        assert code == Exit.USAGE
+        assert words in err

@@ -77,6 +77,7 @@ COMMANDS = {
 }
 # Tested with what they need: a new home, several homes, the worker, a terminal's input, a running or a damaged node.
 ELSEWHERE = {
+    "alliance proof",
     "alliance verify-proof",
     "attach",
     "data split",

@@ -17,7 +17,7 @@ from flocknode.rpc.call import call
 
 ROOT = Path(__file__).parents[3]
 PASSPHRASE = "correct horse battery staple"
-START_S = 30
+START_S = 60
 
 
 class Daemon:

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from flocknode.jobs import CheckReveals, ConsultSum, HideUpdate, ProveSum, Revealed
 from flocknode.learning.aggregate import fedavg
 from flocknode.learning.errors import UnusableFile
 from flocknode.learning.families import build_model
 from flocknode.learning.fixed_point import MAX_MAGNITUDE, load_fixed, save_fixed
 from flocknode.learning.hidden import check_reveals, consult_sum, derive_model, hide_update, prove_sum
 from flocknode.learning.weights import get_module_shapes
+from flocknode.private_jobs import CheckReveals, ConsultSum, HideUpdate, ProveSum, Revealed
 from protocol.crypto import public_key
 from protocol.errors import InvalidProof
 from protocol.models import linear_model

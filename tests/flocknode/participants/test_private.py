@@ -15,7 +15,6 @@ from protocol.alliance_acts import Accusation, RevealUpdate
 from protocol.alliance_settings import Attribution, Privacy
 from protocol.crypto import seal_key
 from protocol.errors import NotFound
-from protocol.rules.alliance.past import rewind
 from protocol.rules.alliance.records import AlliancePhase
 from protocol.rules.alliance.results import AllianceRole, Outcome
 from protocol.zk.proof_file import verify_proof_file
@@ -231,12 +230,3 @@ async def test_a_round_without_a_proof_has_none(stage):
     for number in (0, 5):
         with pytest.raises(NotFound, match="has no proof"):
             make_round_proof(stage.hands[0].chain, stage.play.record, number)
-
-
-async def test_a_rewound_alliance_is_the_one_that_the_round_saw(stage):
-    """At the current round it is the alliance itself; at the first there was no accepted model."""
-    await stage.run_round()
-    record = stage.play.record
-    assert rewind(stage.play.ledger.state, record, record.round) == record
-    first = rewind(stage.play.ledger.state, record, 0)
-    assert (first.round, first.latest) == (0, None)

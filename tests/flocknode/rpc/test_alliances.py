@@ -1,5 +1,6 @@
 """How alliances look over RPC, read from the state of a real ledger."""
 
+import base64
 from types import SimpleNamespace
 
 import pytest
@@ -11,6 +12,8 @@ from protocol.alliance_acts import CreateAlliance, LeaveAlliance
 from protocol.errors import NotFound
 from protocol.params import DEVNET
 from protocol.rules.alliance.records import AlliancePhase
+from protocol.zk.aggregation import aggregate_digest
+from protocol.zk.proof_file import read_proof_file, verify_proof_file
 from tests.alliance_play import FRESH, AlliancePlay
 from tests.ledger_driver import FML
 from tests.private_play import PrivatePlay
@@ -20,7 +23,14 @@ def make_node(play):
     """Return what the methods need of a node."""
     head = play.ledger.before.head
     return SimpleNamespace(
-        chain=SimpleNamespace(view=play.ledger.state, head=head, params=play.ledger.before.params),
+        chain=SimpleNamespace(
+            view=play.ledger.state,
+            head=head,
+            params=play.ledger.before.params,
+            id=play.ledger.chain,
+            load_block=lambda height: play.ledger.blocks[height - 1],
+            load_receipts=lambda height: play.ledger.receipts[height - 1],
+        ),
         kit=SimpleNamespace(blobs=SimpleNamespace(has=lambda blob: blob == FRESH), address=play.creator.address),
     )
 
@@ -124,13 +134,6 @@ def test_settings_that_are_none_are_named():
     assert "tolerance_millionths" in caught.value.help
 
 
-def test_hidden_updates_are_no_setting_of_these_nodes():
-    """The log takes them, but no participant makes them: an alliance like that would only cost its members."""
-    private = {"privacy": "zk", "attribution": "aggregate"}
-    with pytest.raises(UsageError, match="every round would be void"):
-        alliance_acts.with_options(DEVNET.alliance.settings, private)
-
-
 async def test_a_private_round_says_who_aggregates():
     """Who is waited for: proposers to commit and to seal, then the aggregator; its fee is explained."""
     play = PrivatePlay(rounds=2).begin()
@@ -149,6 +152,27 @@ async def test_a_private_round_says_who_aggregates():
     (fee,) = (trace for trace in explained.traces if trace.kind == "aggregating")
     assert fee.units == 5 * FML
     assert [step.tag for step in fee.steps] == ["VI.F", "L6", "L6", "VI.H"]
+
+
+async def test_the_proof_of_a_round_comes_in_parts_from_the_log(monkeypatch):
+    """After the round the state holds its hashes, the blocks the rest: the parts are a file that verifies."""
+    play = PrivatePlay(rounds=2).begin().run_round()
+    play.draw()
+    settled, running = (await ask(play, "alliance.rounds", alliance="1")).rounds
+    assert running.proven is None
+    assert settled.proven.digest == play.published_of(0).digest.hex()
+    assert settled.proven.summed == tuple(client.hex() for client in play.published_of(0).clients)
+    monkeypatch.setattr(alliance_rounds, "PROOF_PART_BYTES", 1_000)
+    first = await ask(play, "alliance.proof", alliance="1", round=0)
+    rest = [await ask(play, "alliance.proof", alliance="1", round=0, part=part) for part in range(1, first.parts)]
+    assert rest
+    data = b"".join(base64.b64decode(part.data) for part in (first, *rest))
+    proof = read_proof_file(data)
+    verify_proof_file(proof)
+    digest = aggregate_digest(proof.statement.context, proof.aggregation.product)
+    assert digest.hex() == settled.proven.digest
+    with pytest.raises(NotFound, match="counted from 0"):
+        await ask(play, "alliance.proof", alliance="1", round=0, part=first.parts)
 
 
 async def test_every_reward_and_slash_is_explained():
