@@ -18,8 +18,8 @@ from protocol.rules import charges, purses
 from protocol.rules.alliance import pool
 from protocol.rules.alliance.absence import find_absent
 from protocol.rules.alliance.judging import Judgement, judge_round
+from protocol.rules.alliance.past import with_model
 from protocol.rules.alliance.records import (
-    Accepted,
     Alliance,
     AllianceRound,
     get_participant,
@@ -71,7 +71,7 @@ def settle_round(state: Overlay, context: Context, alliance: Alliance) -> Allian
         settled_height=context.height,
     )
     ROUND_RESULTS.put(state, result, integer_bytes(alliance.id), integer_bytes(alliance.round))
-    return with_model(alliance, judgement)
+    return with_model(alliance, result)
 
 
 def count_stakes(state: StateView, alliance: Alliance, current: AllianceRound) -> dict[bytes, int]:
@@ -185,27 +185,6 @@ def note_settled(state: Overlay, alliance: Alliance, judgement: Judgement, one: 
         slashed=participant.slashed + one.slashed,
     )
     put_participant(state, alliance.id, one.address, counted)
-
-
-def with_model(alliance: Alliance, judgement: Judgement) -> Alliance:
-    """Return the alliance with the model that the round accepted, or after a rejection with the best one again.
-
-    VI.E: "a return to the preceding validated model". If the latest stayed, one round that hostile voters won would
-    leave the honest with a spoiled model to train on, and with slashes for what comes of it, since votes compare with
-    the best.
-    """
-    if judgement.outcome is Outcome.VOID:
-        return alliance
-    if judgement.outcome is Outcome.REJECTED:
-        return replace(alliance, latest=alliance.best)
-    assert judgement.model is not None, "nothing to accept"
-    assert judgement.poll is not None, "accepted without votes"
-    score = judgement.poll.score
-    assert score is not None, "a model that nobody could load was accepted"
-    accepted = Accepted(alliance.round, judgement.model, score)
-    best_score = None if alliance.best is None else alliance.best.score
-    is_best = formulas.is_better(score, best_score, higher_is_better=alliance.spec.metric.higher_is_better)
-    return replace(alliance, latest=accepted, best=accepted if is_best else alliance.best)
 
 
 # --- the end ---------------------------------------------------------------------------------------------------------
