@@ -1,6 +1,6 @@
 """An alliance on real daemons, as RPC calls: created by one, joined by all with data of their own, told to its end."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -17,7 +17,7 @@ from devnet.homes import make_split
 from devnet.play import require_included
 from flocknode.errors import ConnectionLost
 from flocknode.jobs import DatasetName
-from flocknode.rpc.alliance_records import AllianceSent, Joined, RoundList, Training
+from flocknode.rpc.alliance_records import AcceptedModel, AllianceSent, Joined, RoundList, Training
 from flocknode.rpc.call import convert_job_event
 from flocknode.rpc.client import open_client
 from flocknode.rpc.records import AllianceEvent, ChainHead
@@ -148,6 +148,15 @@ async def cut_dataset(
         finally:
             await worker.stop()
     return {part: folder / f"{part}.safetensors" for part in parts}
+
+
+def find_model(daemons: Iterable[Daemon], model: AcceptedModel) -> Path:
+    """Return the file of a model in a home that has it, as those of its round's voters do. Raises `DevnetError`."""
+    paths = (daemon.home.blobs / f"{model.root}-{model.length_bytes}" for daemon in daemons)
+    found = next((path for path in paths if path.is_file()), None)
+    if found is None:
+        raise DevnetError(f"no home has the model {model.root}")
+    return found
 
 
 def last_score(rounds: RoundList) -> int | None:

@@ -16,7 +16,7 @@ import msgspec
 import trio
 
 from devnet import checks, gather
-from devnet.alliances import PATIENT, Plan, ask, create_alliance, cut_dataset, follow, join_all, list_rounds
+from devnet.alliances import PATIENT, Plan, ask, create_alliance, cut_dataset, find_model, follow, join_all, list_rounds
 from devnet.bench.replicas import replicas_in
 from devnet.checks import Check
 from devnet.errors import DevnetError
@@ -75,7 +75,7 @@ async def run_hospitals(state: State, options: HospitalOptions, screen: Screen) 
             flock = Flock(state, {daemon.name: daemon for daemon in daemons})
             shown, rounds, found = await run_alliance(flock, data, options, screen)
     assert shown.latest is not None, "a round was accepted"
-    model = daemons[0].home.blobs / f"{shown.latest.root}-{shown.latest.length_bytes}"
+    model = find_model(daemons, shown.latest)
     scores = await measure(folder / "data", {CENTRAL: whole, **data}, held_out, model)
     found.append(check_scores(scores))
     tell(screen, rounds, scores, found)

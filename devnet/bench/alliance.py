@@ -14,6 +14,7 @@ from devnet.alliances import (
     ask,
     create_alliance,
     cut_dataset,
+    find_model,
     follow,
     join_all,
     list_rounds,
@@ -139,7 +140,7 @@ async def run_daemons(daemons: dict[str, Daemon], data: dict[str, Path]) -> Cour
         steps=step_seconds(heard),
         blocks=heard[-1].event.height - began.event.height,
         rounds=rounds,
-        final=first.home.blobs / f"{shown.latest.root}-{shown.latest.length_bytes}",
+        final=find_model(daemons.values(), shown.latest),
     )
 
 
