@@ -225,6 +225,22 @@ def scenario_vanish(*, state: Folder = DEFAULT / "scenario-alliance-vanish") -> 
         return run_held(lambda _: run_vanish(folder, Screen()))
 
 
+@scenario.command(name="alliance-zk")
+def scenario_zk(*, state: Folder = DEFAULT / "scenario-alliance-zk") -> int:
+    """Hide updates and prove their sums (VI.H); an aggregator is killed in its turn, and the next one takes over.
+
+    Parameters
+    ----------
+    state
+        Folder of the homes; earlier ones in it are forgotten.
+    """
+    from devnet.vanish import PRIVATE, run_vanish
+
+    folder = State(state.absolute())
+    with hold(folder):
+        return run_held(lambda _: run_vanish(folder, Screen(), PRIVATE))
+
+
 @scenario.command(name="hospitals")
 def scenario_hospitals(
     *, rounds: int = 20, json: Path | None = None, state: Folder = DEFAULT / "scenario-hospitals"

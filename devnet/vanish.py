@@ -1,7 +1,10 @@
-"""`scenario alliance-vanish`: selected participants are killed within rounds, and that costs them, and only time."""
+"""Selected participants of an alliance are killed within rounds, and that costs them, and the others only time.
+
+`scenario alliance-vanish`, and `scenario alliance-zk` with hidden updates.
+"""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +19,7 @@ from devnet.daemon import Daemon
 from devnet.errors import DevnetError
 from devnet.flock import Flock
 from devnet.launch import unwrapped
+from devnet.proofs import check_proofs
 from devnet.screen import Screen
 from devnet.state import State
 from devnet.tables import money
@@ -54,21 +58,42 @@ BLOWS = (
 ROUNDS = 10
 
 
+@dataclass(frozen=True)
+class Scenario:
+    """An alliance on digits in which some vanish: its name, its rounds, the settings it asks for, and the blows."""
+
+    name: str
+    rounds: int
+    settings: Mapping[str, int | str]
+    blows: tuple[Blow, ...]
+
+
+VANISH = Scenario("alliance-vanish", ROUNDS, {}, BLOWS)
+# Of seven, two hide among each other, three judge, and two may have to aggregate.
+PRIVATE = Scenario(
+    "alliance-zk",
+    rounds=6,
+    settings={"privacy": "zk", "attribution": "aggregate"},
+    blows=(Blow("aggregate", "aggregator", 1, "accepted"),),
+)
+STEPS = ("train", "hold", "aggregate", "vote", "reveal", "confirm")
+
+
 @dataclass
 class Disturber:
     """Kills by plan, in every other round, and starts the killed again when their round is over.
 
     `struck` has by round (from 0) what was done, and to whom; a blow that came too late is struck again. `began_ms` has
-    the times of the blocks with which each step of a round began, and with which the round ended.
+    the steps of a round with the times of the blocks with which they began, and its end.
     """
 
     flock: Flock
     alliance: int
     screen: Screen
     names: dict[str, str]
-    pending: list[Blow] = field(default_factory=lambda: list(BLOWS))
+    pending: list[Blow]
     struck: dict[int, tuple[Blow, list[str]]] = field(default_factory=dict)
-    began_ms: dict[int, dict[str, int]] = field(default_factory=dict)
+    began_ms: dict[int, list[tuple[str, int]]] = field(default_factory=dict)
 
     @property
     def teller(self) -> Daemon:
@@ -79,10 +104,12 @@ class Disturber:
         """Act on what was told of the alliance."""
         if event.phase == WORK:
             return
-        if self.pending and event.round % 2 and event.phase == self.pending[0].step:
+        is_open = event.round % 2 and event.round not in self.struck
+        if self.pending and is_open and event.phase == self.pending[0].step:
             await self.strike(event.round, self.pending[0])
         block = await ask(self.teller, "chain.block", Block, height=event.height)
-        self.began_ms.setdefault(event.round, {})[event.phase] = block.time_ms
+        if event.phase != "opening":
+            self.began_ms.setdefault(event.round, []).append((event.phase, block.time_ms))
         if event.phase in SETTLED:
             took_s = self.took_s(event.round)
             self.screen.say(f"round {event.round + 1} {event.phase} after {took_s:.1f} s: {event.text}")
@@ -90,13 +117,13 @@ class Disturber:
 
     def took_s(self, round: int) -> float:
         """Return how long a round took, by the times of its blocks."""
-        times = [at_ms for step, at_ms in self.began_ms.get(round, {}).items() if step != "opening"]
+        times = [at_ms for _, at_ms in self.began_ms.get(round, [])]
         return (max(times) - min(times)) / 1_000 if times else 0.0
 
     def late_steps(self, round: int) -> list[str]:
         """Return the steps of a round that ran to their deadline."""
-        steps = [(step, at_ms) for step, at_ms in self.began_ms.get(round, {}).items() if step != "opening"]
-        return [step for (step, at_ms), (_, next_ms) in pairwise(steps) if next_ms - at_ms >= PHASE_MS]
+        steps = pairwise(self.began_ms.get(round, []))
+        return [step for (step, at_ms), (_, next_ms) in steps if next_ms - at_ms >= PHASE_MS]
 
     async def find_round(self, number: int) -> Round:
         """Return a round as it stands."""
@@ -106,6 +133,9 @@ class Disturber:
         """Kill some who have a role in the running round."""
         chosen = [self.names[one.account] for one in (await self.find_round(round)).shares if one.role == blow.role]
         victims = [name for name in chosen if name != self.teller.name][: blow.count]
+        if len(victims) < blow.count:
+            # The one to kill tells the story: in another round it is somebody else.
+            return
         for name in victims:
             self.flock.daemons[name].kill()
         self.struck[round] = blow, victims
@@ -130,9 +160,10 @@ class Disturber:
                 self.screen.say("too late: it had acted; done again", style="yellow")
 
 
-async def run_vanish(state: State, screen: Screen) -> int:
+async def run_vanish(state: State, screen: Screen, scenario: Scenario = VANISH) -> int:
     """Run the scenario on a fresh chain; returns the exit code. Raises `DevnetError` when the alliance hangs."""
-    screen.say(f"scenario alliance-vanish: {DAEMONS} daemons, {ROUNDS} rounds of an alliance on digits", style="bold")
+    title = f"scenario {scenario.name}: {DAEMONS} daemons, {scenario.rounds} rounds of an alliance on digits"
+    screen.say(title, style="bold")
     folder = state.path / "replicas"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -141,7 +172,7 @@ async def run_vanish(state: State, screen: Screen) -> int:
     with unwrapped():
         async with replicas_in(folder, DAEMONS, PATIENT) as daemons:
             flock = Flock(state, {daemon.name: daemon for daemon in daemons})
-            found = await disturb(flock, data, screen)
+            found = await disturb(flock, data, screen, scenario)
     for check in found:
         screen.say(f"{'ok  ' if check.passed else 'FAIL'} {check.name}: {check.found}")
     passed = all(check.passed for check in found)
@@ -149,24 +180,24 @@ async def run_vanish(state: State, screen: Screen) -> int:
     return 0 if passed else 1
 
 
-async def disturb(flock: Flock, data: dict[str, Path], screen: Screen) -> list[Check]:
+async def disturb(flock: Flock, data: dict[str, Path], screen: Screen, scenario: Scenario) -> list[Check]:
     """Run the alliance while daemons are killed in it, and judge what came of it."""
     teller = next(iter(flock.daemons.values()))
     names = {load_public_keys(daemon.home).account.hex(): name for name, daemon in flock.daemons.items()}
-    phases = {f"{step}_phase_ms": PHASE_MS for step in ("train", "hold", "vote", "reveal", "confirm")}
+    phases = {f"{step}_phase_ms": PHASE_MS for step in STEPS}
     plan = Plan(
-        name="vanish",
+        name=scenario.name,
         participants=DAEMONS,
         escrow_fml=ESCROW_FML,
         training=TRAINING,
         family="mlp",
         model={"layers": [64, 32, 10]},
         metric="accuracy",
-        settings={"rounds": ROUNDS, **phases},
+        settings={"rounds": scenario.rounds, **phases, **scenario.settings},
     )
     created = await create_alliance(teller, plan)
     assert created.alliance is not None, "a created alliance has a number"
-    disturber = Disturber(flock, created.alliance, screen, names)
+    disturber = Disturber(flock, created.alliance, screen, names, list(scenario.blows))
     with trio.move_on_after(SETTLE_S) as scope:
         await join_all(flock.daemons, created, data, test_share_millionths=TEST_SHARE_MILLIONTHS)
         async for heard in follow(teller, created.alliance):
@@ -177,10 +208,11 @@ async def disturb(flock: Flock, data: dict[str, Path], screen: Screen) -> list[C
     screen.table(rounds_table(rounds, disturber))
     return [
         *(check_blow(rounds[round], disturber) for round in disturber.struck),
-        Check("blows", not disturber.pending, f"{len(disturber.struck)} of {len(BLOWS)} blows came in time"),
+        Check("blows", not disturber.pending, f"{len(disturber.struck)} of {len(scenario.blows)} blows came in time"),
         check_others(rounds, disturber),
         checks.check_agreement(await gather.take_snapshots(flock), nodes=DAEMONS),
         checks.check_supply(await gather.get_supplies(flock)),
+        *([await check_proofs(teller, created.alliance, rounds)] if scenario.settings.get("privacy") == "zk" else []),
     ]
 
 
