@@ -91,12 +91,13 @@ def scan_alliance_blobs(view: StateView) -> set[BlobId]:
 
 
 def find_sums(view: StateView, alliance: Alliance) -> set[BlobId]:
-    """Return the proven sums that somebody checks: the round's, and that behind the latest model, for who trains on it.
+    """Return the proven sums that somebody checks: the round's, and those behind the latest and the best model.
 
-    There are none where updates are not hidden.
+    One of those is trained on next. There are none where updates are not hidden.
     """
-    latest = () if alliance.latest is None else (replace(alliance, round=alliance.latest.round),)
-    sums = (get_published(view, one) for one in (alliance, *latest))
+    models = (accepted for accepted in (alliance.latest, alliance.best) if accepted is not None)
+    rounds = (alliance.round, *(accepted.round for accepted in models))
+    sums = (get_published(view, replace(alliance, round=round)) for round in rounds)
     return {published.blob for published in sums if published is not None}
 
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from flocknode.participants.alliance_models import folder_of
 from flocknode.participants.kit import Kit
-from protocol.rules.alliance.records import CLOSED_PHASES, Alliance, get_alliance
+from protocol.crypto import integer_bytes
+from protocol.rules.alliance.records import ALLIANCES, CLOSED_PHASES, Alliance
 
 PREFIX = "hidden"
 
@@ -17,8 +18,9 @@ def hidden_file(kit: Kit, alliance: Alliance, name: str) -> Path:
 def forget_finished(kit: Kit) -> None:
     """Delete all secrets of private rounds that are over, in files and in the diary."""
     for number, round in kit.diary.list_private() | set(_list_files(kit)):
-        alliance = get_alliance(kit.chain.view, number)
-        if alliance.phase not in CLOSED_PHASES and alliance.round <= round:
+        alliance = ALLIANCES.get(kit.chain.view, integer_bytes(number))
+        # A log that is brought back from peers comes to an alliance later than its secrets are here.
+        if alliance is None or (alliance.phase not in CLOSED_PHASES and alliance.round <= round):
             continue
         for path in kit.alliances.glob(f"{number}/{PREFIX}-{round}-*"):
             path.unlink(missing_ok=True)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from flocknode.sealing import SealedStream, make_key, open_file
 from protocol.blobs import PIECE_BYTES, piece_count
 from protocol.errors import InvalidProof
-from protocol.sealed_pieces import CLEAR_BYTES, open_piece, seal_piece
+from protocol.sealed_pieces import CLEAR_BYTES, open_piece, seal_piece, sealed_length
 
 KEY = bytes(range(32))
 
@@ -31,7 +31,7 @@ def test_a_file_comes_back(tmp_path: Path, length: int) -> None:
     open_file(sealed, opened, KEY)
     assert opened.read_bytes() == clear.read_bytes()
     assert piece_count(sealed.stat().st_size) == -(-length // CLEAR_BYTES)
-    assert sealed.stat().st_size == length + 16 * -(-length // CLEAR_BYTES)
+    assert sealed.stat().st_size == sealed_length(length) == length + 16 * -(-length // CLEAR_BYTES)
 
 
 def _flip(sealed: bytes) -> bytes:

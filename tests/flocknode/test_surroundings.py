@@ -10,6 +10,7 @@ from protocol.rules.arena.records import get_task, scan_submissions
 from protocol.rules.voters import get_voters
 from tests.alliance_play import BEST, FRESH, AlliancePlay, aggregate_of, update_of
 from tests.arena_play import Play
+from tests.private_play import PrivatePlay
 
 
 @pytest.fixture
@@ -125,3 +126,18 @@ def test_an_alliance_needs_its_start_then_its_models_and_the_updates_of_its_roun
     assert found.named == found.offered == {aggregate_of(0), aggregate_of(1)}
     play.run_round()
     assert scan_alliance_blobs(play.ledger.state) == set()
+
+
+def test_the_sums_behind_models_that_may_be_trained_on_are_kept() -> None:
+    """Whoever trains next checks the sum: of the latest model, or of the best, to which a rejection returns."""
+    play = PrivatePlay(rounds=4).begin()
+    sums = []
+    for score in (BEST, BEST - 1):
+        play.draw().train().seal().hold()
+        play.publish()
+        sums.append(play.published.blob)
+        assert set(sums) <= scan_alliance_blobs(play.ledger.state)
+        ballot = replace(play.ballot(), scores=(score,))
+        play.commit(dict.fromkeys(play.voters(), ballot)).reveal()
+    assert (play.record.latest.round, play.record.best.round) == (1, 0)
+    assert scan_alliance_blobs(play.ledger.state) == {aggregate_of(0), aggregate_of(1), *sums}

@@ -1,5 +1,7 @@
 """Private rounds with the real jobs, commitments and proofs on the real ledger: played through, repeated, lied in."""
 
+from types import SimpleNamespace
+
 import pytest
 from msgspec.structs import replace
 
@@ -17,6 +19,7 @@ from protocol.crypto import seal_key
 from protocol.errors import NotFound
 from protocol.rules.alliance.records import AlliancePhase
 from protocol.rules.alliance.results import AllianceRole, Outcome
+from protocol.state import MemoryState
 from protocol.zk.proof_file import verify_proof_file
 from tests.alliance_stage import JobsHere, close_stage, open_stage
 from tests.private_play import PARAMS
@@ -119,6 +122,17 @@ async def test_secrets_are_deleted_once_the_round_is_over(stage):
         forget_finished(hand)
         assert hand.diary.list_private() == set()
     assert hidden_files(stage) == []
+
+
+async def test_secrets_wait_for_a_log_that_is_brought_back(stage):
+    """A node that catches up from nothing does not know its alliance yet: it keeps what the round may still ask for."""
+    await reach(stage, AlliancePhase.SEAL)
+    hand = stage.acting()[0]
+    kept = hand.diary.list_private()
+    view = MemoryState()
+    forget_finished(SimpleNamespace(chain=SimpleNamespace(view=view), diary=hand.diary, alliances=hand.alliances))
+    assert hand.diary.list_private() == kept == {(1, 0)}
+    assert len(openings(stage)) == 2
 
 
 async def test_the_next_aggregator_gets_the_updates_under_another_key(stage):
