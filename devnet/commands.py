@@ -226,19 +226,21 @@ def scenario_vanish(*, state: Folder = DEFAULT / "scenario-alliance-vanish") -> 
 
 
 @scenario.command(name="alliance-zk")
-def scenario_zk(*, state: Folder = DEFAULT / "scenario-alliance-zk") -> int:
+def scenario_zk(*, wide: Annotated[bool, Flag] = False, state: Folder = DEFAULT / "scenario-alliance-zk") -> int:
     """Hide updates and prove their sums (VI.H); an aggregator is killed in its turn, and the next one takes over.
 
     Parameters
     ----------
+    wide
+        With updates as large as a LoRA's, 458,890 numbers, in fewer rounds.
     state
         Folder of the homes; earlier ones in it are forgotten.
     """
-    from devnet.vanish import PRIVATE, run_vanish
+    from devnet.vanish import PRIVATE, WIDE, run_vanish
 
-    folder = State(state.absolute())
+    folder, chosen = State(state.absolute()), WIDE if wide else PRIVATE
     with hold(folder):
-        return run_held(lambda _: run_vanish(folder, Screen(), PRIVATE))
+        return run_held(lambda _: run_vanish(folder, Screen(), chosen))
 
 
 @scenario.command(name="hospitals")
