@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol import vrf
+from protocol.crypto import join_parts
 from protocol.errors import InvalidProof
 
 VECTORS = Path(__file__).parents[1] / "vectors"
@@ -283,6 +284,33 @@ def test_a_stranger_cannot_prove() -> None:
     foreign = vrf.prove_ring(SECRETS[3], ring=[*RING[:2], KEYS[3]], alpha=ALPHA, ad=AD, randomness=RANDOMNESS)
     with pytest.raises(InvalidProof):
         verify_ring(foreign)
+
+
+def test_a_tag_cannot_be_fitted_to_a_weight_chosen_before() -> None:
+    """With z known first, tag = (y B - P) / z is anybody's, and y answers for it; but z is a hash of the tag."""
+    weight, answer, nonce = (vrf.key_from_seed(bytes([index]) * 32) for index in (10, 11, 12))
+    group = rbcl.crypto_core_ristretto255_from_hash(hashlib.sha512(join_parts("flock/vrf/group", (ALPHA,))).digest())
+    generator = rbcl.crypto_scalarmult_ristretto255_base((1).to_bytes(32, "little"))
+    base = rbcl.crypto_core_ristretto255_add(generator, rbcl.crypto_scalarmult_ristretto255(weight, group))
+    joint_key = rbcl.crypto_scalarmult_ristretto255(answer, base)
+    fitted = rbcl.crypto_scalarmult_ristretto255(
+        rbcl.crypto_core_ristretto255_scalar_invert(weight),
+        rbcl.crypto_core_ristretto255_sub(joint_key, KEYS[0]),
+    )
+    message = (vrf.ring_digest(KEYS[:1]), ALPHA, fitted, AD)
+    commitment = rbcl.crypto_scalarmult_ristretto255(nonce, base)
+    challenge = rbcl.crypto_core_ristretto255_scalar_reduce(
+        hashlib.sha512(join_parts("flock/vrf/ring/challenge", (*message, commitment))).digest()
+    )
+    response = rbcl.crypto_core_ristretto255_scalar_sub(
+        nonce, rbcl.crypto_core_ristretto255_scalar_mul(challenge, answer)
+    )
+    again = rbcl.crypto_core_ristretto255_add(
+        rbcl.crypto_scalarmult_ristretto255(response, base), rbcl.crypto_scalarmult_ristretto255(challenge, joint_key)
+    )
+    assert again == commitment, "under that weight the proof would verify"
+    with pytest.raises(InvalidProof):
+        verify_ring(fitted + challenge + response, ring=KEYS[:1])
 
 
 @pytest.mark.parametrize(

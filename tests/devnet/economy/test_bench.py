@@ -9,9 +9,6 @@ def test_an_epoch_settles_in_time():
 
 
 def test_a_submission_costs_no_more_than_its_multiplications():
-    """Four a member, one of them with the generator's table, two additions and a hash: four and a half in all at most.
-
-    On a quiet machine that is 20 ms for a ring of 100.
-    """
+    """Two a member, two additions and a hash: three in all at most. On a quiet machine, 20 ms are the goal for 100."""
     checked_ms, multiplied_ms = measure_submission()
-    assert checked_ms < 4.5 * multiplied_ms
+    assert checked_ms < 3 * multiplied_ms
