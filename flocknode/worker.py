@@ -71,8 +71,9 @@ MAX_WAITING_JOBS = 16
 # How long a training runs before it gives way to a job that waits.
 SLICE_S = 2.0
 HELLO_TIMEOUT_S = 30
-# How long a job that was cancelled may take to end before its child is killed; until the first one, torch is imported.
-FINISH_S = 2.0
+# How long a job that was cancelled may take to end before its child is killed: about what importing torch into another
+# takes on a busy machine, whose child of low priority also needs that long to come to the end of a step.
+FINISH_S = 5.0
 DEATH_TIMEOUT_S = 1
 MAX_LOG_BYTES = 1024 * 1024
 LAST_WORDS_BYTES = 4096

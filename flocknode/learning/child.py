@@ -72,7 +72,7 @@ def main() -> None:
     while (request := requests.receive()) is not None:
         # What was sent while an earlier job came to its end means nothing any more.
         if request != GIVE_WAY:
-            _send(answers, _perform(performers, request, _Reporter(requests, answers)))
+            _send(answers, _perform(performers, request, Reporter(requests, answers)))
 
 
 class Requests:
@@ -88,7 +88,7 @@ class Requests:
         return None if header is None else self._read(frame_length(header))
 
     def is_asked_to_give_way(self) -> bool:
-        """Return whether the parent has asked for it since the job began."""
+        """Return whether the parent has asked for it since this was asked last."""
         if not self._is_open or not select.select([self._descriptor], [], [], 0)[0]:
             return False
         # While a job runs, the parent says nothing else.
@@ -105,19 +105,23 @@ class Requests:
         return data if len(data) == length else None
 
 
-class _Reporter:
+class Reporter:
     """Tells the parent how far a job is, seldom enough; the last report is always told."""
 
     def __init__(self, requests: Requests, answers: BinaryIO) -> None:
         self._requests = requests
         self._answers = answers
         self._next = 0.0
+        self._is_asked = False
 
     def __call__(self, done: int, total: int, loss_millionths: int | None = None) -> bool:
+        """Tell, if it is time to, and return whether another job waits for this one."""
         if time.monotonic() >= self._next or done == total:
             _send(self._answers, Progress(done, total, loss_millionths))
             self._next = time.monotonic() + PROGRESS_INTERVAL_S
-        return self._requests.is_asked_to_give_way()
+        # A job may look only now and then, and the request comes once: it holds until the job ends.
+        self._is_asked = self._is_asked or self._requests.is_asked_to_give_way()
+        return self._is_asked
 
 
 def _load_performers() -> Performers:
