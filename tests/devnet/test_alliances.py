@@ -85,8 +85,8 @@ def test_outcomes_and_the_last_score():
 def make_disturber(blow, *victims, hold_s=20):
     """Return what a scenario knows that struck once, in the second round, in which all but holding took a second."""
     times = {"draw": 0, "train": 1_000, "hold": 2_000, "vote": 2_000 + 1_000 * hold_s, "void": 3_000 + 1_000 * hold_s}
-    disturber = vanish.Disturber(SimpleNamespace(), 1, SimpleNamespace(), NAMES)
-    disturber.struck[1], disturber.began_ms[1] = (blow, list(victims)), times
+    disturber = vanish.Disturber(SimpleNamespace(), 1, SimpleNamespace(), NAMES, [])
+    disturber.struck[1], disturber.began_ms[1] = (blow, list(victims)), list(times.items())
     return disturber
 
 
