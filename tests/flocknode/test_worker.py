@@ -298,9 +298,8 @@ async def test_waiting_jobs_are_bounded_and_cancelled(
         await _expect_failure(worker, waiting, "waiting already")
         pid = worker.pid
         nursery.cancel_scope.cancel()
-    assert pid is not None
     await worker.start()
-    assert worker.pid != pid
+    assert pid not in (None, worker.pid)
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
 
@@ -308,9 +307,8 @@ async def test_waiting_jobs_are_bounded_and_cancelled(
 async def test_a_cancelled_training_leaves_its_process_to_the_next_job(
     worker: Worker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It pauses with its checkpoint; a process cancelled in the import of torch is kept, too."""
-    # However busy the machine is.
-    monkeypatch.setattr("flocknode.worker.FINISH_S", 60.0)
+    """On a busy machine too it pauses with its checkpoint; one cancelled in the import of torch is kept as well."""
+    monkeypatch.setattr(worker_module, "FINISH_S", 60.0)
     split = await _split(worker, tmp_path)
     pid, job, told = worker.pid, _long_training(split, tmp_path / "cancelled"), trio.Event()
     async with trio.open_nursery() as nursery:
