@@ -7,7 +7,7 @@ some sector on; the database's batches are atomic and durable, as LevelDB's sync
 import itertools
 import random
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 
 from storage.wal import SECTOR_BYTES, WriteAheadLog
@@ -66,10 +66,11 @@ class MemoryDatabase:
     def get(self, key: bytes) -> bytes | None:
         return self._records.get(key)
 
-    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        first = bisect_left(self._keys, prefix)
+    def scan(self, prefix: bytes, start: bytes = b"") -> Generator[tuple[bytes, bytes], None, None]:
+        first = bisect_left(self._keys, max(prefix, start))
         keys = itertools.takewhile(lambda key: key.startswith(prefix), self._keys[first:])
-        return iter([(key, self._records[key]) for key in keys])
+        found = [(key, self._records[key]) for key in keys]
+        return (record for record in found)
 
     def write(self, changes: Mapping[bytes, bytes | None]) -> None:
         self._disk.pass_point("batch")
