@@ -32,9 +32,23 @@ TABLES = {
     b"C": "score sheet",
     b"D": "delegation",
     b"E": "epoch",
+    b"FA": "alliance",
+    b"FN": "counter of alliances",
+    b"FP": "participant of an alliance",
+    b"FR": "round of an alliance",
+    b"FU": "update",
+    b"FV": "voter's sheet",
+    b"Fa": "active alliance",
+    b"Fc": "closing of an alliance",
+    b"Fe": "proven sum",
+    b"Fk": "commitment to an update",
+    b"Fr": "result of a round",
+    b"Fs": "units given to a pool",
+    b"Fx": "sealed key of an update",
     b"G": "governance account",
     b"I": "standing of an account",
     b"K": "used VRF key",
+    b"L": "earnings of a member that left",
     b"M": "member",
     b"N": "counter of tasks",
     b"O": "gallery of a task",
@@ -56,8 +70,10 @@ TABLES = {
     b"o": "first of a model",
     b"q": "trainers waiting for seats",
     b"s": "units given to a pot",
+    b"u": "stake that unbonds",
     b"v": "vault",
     b"x": "fault that was proven",
+    b"z": "delegation by size",
 }
 HEIGHTS = (BLOCK_PREFIX, COMMIT_PREFIX, RECEIPTS_PREFIX)
 # How many records are checked between two reports of progress.
@@ -116,7 +132,8 @@ def compare_state(log: LogReader, memory: MemoryState, report: Report) -> Iterat
 
 def describe_state(key: bytes) -> str:
     """Return in words which record of the state a key names."""
-    kind = TABLES.get(key[:1], "unknown record")
+    # No name of a table begins another.
+    kind = TABLES.get(key[:1]) or TABLES.get(key[:2], "unknown record")
     return f"state record {key.hex()} ({kind}) in bucket {bucket_of(key)}"
 
 
