@@ -32,8 +32,8 @@ TASK, EPOCHS = 1, 2
 SETTLE_S = 180
 # What a block may add to the log of a node at level info.
 LINES_OF_A_BLOCK = 2
-# Lines that tell how the node does, whatever its height, and not of a block.
-OF_THE_NODE = ("started", "stopped", "waiting", "catching up", "a peer gave no blocks")
+# Lines that tell how the node does or how far a long training is, whatever the height, and not of a block.
+OF_THE_NODE = ("started", "stopped", "waiting", "catching up", "a peer gave no blocks", "training")
 
 
 @pytest.fixture
