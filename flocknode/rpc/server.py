@@ -4,6 +4,7 @@ import os
 import socket as stdlib_socket
 from collections.abc import Mapping
 from contextlib import aclosing
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,6 +80,11 @@ class RpcServer:
 
     async def _discover(self) -> dict[str, Any]:
         """Return the methods of this socket as an OpenRPC document."""
+        return self._document
+
+    @cached_property
+    def _document(self) -> dict[str, Any]:
+        # It takes longer to make than any other answer, and a client may ask for it many times in a row.
         return make_document(self.methods)
 
 

@@ -1,8 +1,10 @@
 """Starting, running locked, and stopping a real daemon; and what each way of failing says."""
 
 import re
+import select
 import shutil
 import socket
+from contextlib import ExitStack, contextmanager, suppress
 
 from flocknode.config import change_setting
 from flocknode.errors import Exit
@@ -14,6 +16,21 @@ from tests.dataset_files import write_dataset
 BOB = "0b" * 32
 # Twice what a daemon may take, so that a busy machine does not fail the suite.
 STOP_S = 4
+
+
+@contextmanager
+def ask_without_reading(home):
+    """Have eight clients that sent what their sockets take and are being answered, while the block runs."""
+    with ExitStack() as clients:
+        for _ in range(8):
+            client = clients.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+            client.connect(str(home.find_socket()))
+            client.setblocking(False)
+            with suppress(BlockingIOError):
+                while client.send(b'{"jsonrpc":"2.0","id":1,"method":"rpc.discover"}\n'):
+                    pass
+            assert select.select([client], [], [], 10)[0], "no answer comes"
+        yield
 
 
 def test_a_locked_node_replicates_and_says_what_it_cannot_do(daemon, tmp_path, write_private):
@@ -84,14 +101,18 @@ def test_what_cannot_start_says_why(daemon, make_daemon, tmp_path, write_private
 
 
 def test_a_stop_is_quick_and_told(daemon, tmp_path):
-    """A service manager hears that the daemon is ready, alive and stopping; the stop takes no longer than it may."""
+    """A service manager hears that the daemon is ready, alive and stopping; the stop takes no longer than it may.
+
+    Not even for clients that ask for the longest answer, as often as they can, and read none.
+    """
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
         manager.settimeout(10)
         daemon.start(NOTIFY_SOCKET=str(tmp_path / "notify"), WATCHDOG_USEC="400000")
         assert manager.recv(1000).startswith(b"READY=1\nSTATUS=height ")
         assert manager.recv(1000).startswith(b"WATCHDOG=1\n")
-        code, seconds = daemon.stop()
+        with ask_without_reading(daemon.home):
+            code, seconds = daemon.stop()
         assert (code, seconds < STOP_S) == (0, True), seconds
         heard = b""
         while heard != b"STOPPING=1":
