@@ -6,6 +6,7 @@ from flocknode.rpc.records import AllianceEvent
 from protocol.crypto import integer_bytes
 from protocol.formulas.alliance import is_better
 from protocol.rules.alliance.absence import has_trained
+from protocol.rules.alliance.commitments import get_published
 from protocol.rules.alliance.records import (
     ALLIANCES,
     Alliance,
@@ -89,6 +90,8 @@ def describe_step(view: StateView, alliance: Alliance, name: Namer) -> str:
             return f"{made} of {len(current.proposers)} committed; they seal updates to {name_turn(current, name)}"
         case AlliancePhase.AGGREGATE:
             return f"{len(current.frozen)} sealed updates count; {name_turn(current, name)} sums them under a proof"
+        case AlliancePhase.VOTE if current.aggregators and not has_sum(view, alliance):
+            return "too few are left to hide each other, so there is no sum; the voters check who is accused"
         case AlliancePhase.VOTE if current.aggregators:
             return "the sum is proven and hashed on the log; the voters score it unseen"
         case AlliancePhase.VOTE:
@@ -97,6 +100,12 @@ def describe_step(view: StateView, alliance: Alliance, name: Namer) -> str:
             return f"{sum(sheet.commitment is not None for sheet in sheets)} of {len(sheets)} voters committed"
         case _:
             return f"{len(current.accepted)} of {len(current.frozen)} updates are accepted; the voters aggregate them"
+
+
+def has_sum(view: StateView, alliance: Alliance) -> bool:
+    """Return whether the sum of the round's hidden updates is on the log."""
+    published = get_published(view, alliance)
+    return published is not None and published.proven is not None
 
 
 def name_turn(current: AllianceRound, name: Namer) -> str:
@@ -112,12 +121,15 @@ def list_names(selected: tuple[Selected, ...], name: Namer) -> str:
 
 
 def describe_result(result: RoundResult, before: Alliance, after: Alliance, name: Namer) -> str:
-    """Return a settled round in a line: what was accepted, who was absent, the score, and the best one so far."""
+    """Return a settled round in a line: what was accepted, who was absent or lied, the score, the best one so far."""
     voters = sum(one.role is AllianceRole.VOTER and not one.is_absent for one in result.settled)
     text = f"{describe_updates(result)}, {voters} voters"
     absent = [name(one.address) for one in result.settled if one.is_absent]
     if absent:
         text += f", absent: {', '.join(absent)}"
+    liars = [name(one.address) for one in result.settled if one.slashed and not one.is_absent]
+    if liars and result.outcome is Outcome.VOID:
+        text += f", shown to lie: {', '.join(liars)}"
     if result.score is None:
         return text
     direction = before.spec.metric.higher_is_better

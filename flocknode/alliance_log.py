@@ -6,7 +6,7 @@ Blocks are read from the newest that may hold it backwards, until all is found.
 from collections.abc import Iterator
 from typing import Protocol
 
-from protocol.alliance_acts import CommitUpdate, PublishAggregate
+from protocol.alliance_acts import CommitUpdate, ProvenSum, PublishAggregate
 from protocol.blocks import Block, Receipt
 from protocol.errors import NotFound
 from protocol.params import Params
@@ -46,7 +46,7 @@ class BlockLog(Protocol):
 
 
 def find_publication(log: BlockLog, alliance: Alliance, round: int, *, newest: int) -> PublishAggregate:
-    """Return the proven sum of a round, which has one; `newest` is the height of a block at or after it.
+    """Return what a round's aggregator published, which it did; `newest` is the height of a block at or after it.
 
     Reads at most the blocks of the round.
     """
@@ -61,21 +61,22 @@ def make_round_proof(log: BlockLog, alliance: Alliance, round: int) -> ProofFile
     result = get_result(log.view, alliance.id, round)
     then = alliance if result is None else rewind(log.view, alliance, round)
     published = get_published(log.view, then) if is_private(alliance) else None
-    if result is None or published is None:
+    if result is None or published is None or published.proven is None:
         raise NotFound(f"round {round + 1} of alliance {alliance.id} has no proof: none was published, or it runs yet")
     updates: dict[Address, CommittedUpdate] = {}
-    publication: PublishAggregate | None = None
+    proven: ProvenSum | None = None
+    clients = published.proven.clients
     for sender, act in scan_acts(log, alliance, round, result.settled_height):
         if isinstance(act, PublishAggregate):
-            publication = act
-        elif sender in published.clients:
+            proven = proven or act.proven
+        elif sender in clients:
             updates[sender] = act.update
-        if publication is not None and len(updates) == len(published.clients):
+        if proven is not None and len(updates) == len(clients):
             break
-    assert publication is not None, "an aggregate in the state that is not on the log"
+    assert proven is not None, "an aggregate in the state that is not on the log"
     context = make_round_context(log.view, log.id, log.params, then)
-    statement = make_statement(context, updates, weigh_clients(log.view, then, published.clients))
-    return make_proof_file(statement, publication.aggregation)
+    statement = make_statement(context, updates, weigh_clients(log.view, then, clients))
+    return make_proof_file(statement, proven.aggregation)
 
 
 def scan_acts(log: BlockLog, alliance: Alliance, round: int, newest: int) -> Iterator[tuple[Address, Act]]:

@@ -98,7 +98,7 @@ def find_sums(view: StateView, alliance: Alliance) -> set[BlobId]:
     models = (accepted for accepted in (alliance.latest, alliance.best) if accepted is not None)
     rounds = (alliance.round, *(accepted.round for accepted in models))
     sums = (get_published(view, replace(alliance, round=round)) for round in rounds)
-    return {published.blob for published in sums if published is not None}
+    return {one.proven.blob for one in sums if one is not None and one.proven is not None}
 
 
 def find_start(view: StateView, alliance: Alliance) -> set[BlobId]:

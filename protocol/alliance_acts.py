@@ -126,14 +126,16 @@ class RevealVote(Record, tag=63):
     """A voter's scores on its own test split (VI.E): of the best accepted model, and of what is voted on.
 
     That is each update of the frozen set, None for one that is no model; or only the aggregate, which is then named.
-    Where updates are hidden, an aggregate that cannot be had or is not the proven one has neither score nor name.
+    Where updates are hidden, an aggregate that cannot be had or is not the proven one has neither score nor name: one
+    score, None, refuses it, and in the same way accusations that are false. True accusations without a sum give
+    nothing to score: then there is no score at all.
     """
 
     alliance: Count
     round: Count
     salt: Bytes32
     best: MetricValue
-    scores: Annotated[tuple[MetricValue | None, ...], Meta(min_length=1, max_length=MAX_PARTICIPANTS)]
+    scores: Annotated[tuple[MetricValue | None, ...], Meta(max_length=MAX_PARTICIPANTS)]
     aggregate: BlobId | None
 
 
@@ -178,16 +180,22 @@ class Accusation(Record):
     key: Bytes32 | None
 
 
-class PublishAggregate(Record, tag=67):
-    """The weighted sum of all frozen updates but those of the accused, with the proof; sorted by client.
+class ProvenSum(Record):
+    """A weighted sum of updates with its proof; `blob` holds it and its blindings (`zk.opening.encode_opening`)."""
 
-    `blob` holds the sum and its blindings in clear (`zk.opening.encode_opening`).
+    blob: BlobId
+    aggregation: Aggregation
+
+
+class PublishAggregate(Record, tag=67):
+    """The weighted sum of all frozen updates but those of the accused, which are sorted by client.
+
+    There is none where the accused leave fewer than hide each other (`MIN_PRIVATE_PROPOSERS`): it would show an update.
     """
 
     alliance: Count
     round: Count
-    blob: BlobId
-    aggregation: Aggregation
+    proven: ProvenSum | None
     accused: Annotated[tuple[Accusation, ...], Meta(max_length=MAX_CLIENTS)]
 
 

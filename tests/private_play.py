@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from msgspec.structs import replace
 
-from protocol.alliance_acts import Accusation, CommitUpdate, PublishAggregate, RevealUpdate
-from protocol.alliance_settings import Attribution, Privacy
+from protocol.alliance_acts import Accusation, CommitUpdate, ProvenSum, PublishAggregate, RevealUpdate
+from protocol.alliance_settings import MIN_PRIVATE_PROPOSERS, Attribution, Privacy
 from protocol.blobs import BlobId
 from protocol.crypto import integer_bytes, seal_key
 from protocol.models import MetricSpec, linear_model
@@ -92,10 +92,17 @@ class PrivatePlay(AlliancePlay):
         return RevealUpdate(self.alliance, self.round, aggregator, blob, seal_key(self.key(person), aggregator))
 
     def aggregate(self, *, accused: Mapping[Person, bytes | None] | None = None) -> PublishAggregate:
-        """Return the proven sum of all frozen updates but those of the accused."""
-        accused, aggregator = accused or {}, self.aggregator()
+        """Return the proven sum of all frozen updates but those of the accused; none of too few."""
+        accused = accused or {}
         named = {person.address: key for person, key in accused.items()}
         clients = tuple(address for address in self.round_record.frozen if address not in named)
+        proven = self.prove(clients) if len(clients) >= MIN_PRIVATE_PROPOSERS else None
+        accusations = tuple(Accusation(address, named[address]) for address in sorted(named))
+        return PublishAggregate(self.alliance, self.round, proven, accusations)
+
+    def prove(self, clients: tuple[bytes, ...]) -> ProvenSum:
+        """Return the sum of some frozen updates, proven by whose turn it is."""
+        aggregator = self.aggregator()
         statement = make_round_statement(
             self.ledger.state, self.ledger.chain, self.ledger.before.params, self.record, clients
         )
@@ -103,13 +110,8 @@ class PrivatePlay(AlliancePlay):
         openings = [self.opening(self.people_at([client])[0]) for client in clients]
         proof = prove_aggregation(statement, product, openings, randomness=seed_of("proof", self.round))
         signature = sign_product(aggregator.seed, statement.context, product)
-        return PublishAggregate(
-            self.alliance,
-            self.round,
-            BlobId(seed_of("sum", self.round), 2_000),
-            Aggregation(aggregator.address, product, signature, proof),
-            tuple(Accusation(address, named[address]) for address in sorted(named)),
-        )
+        blob = BlobId(seed_of("sum", self.round), 2_000)
+        return ProvenSum(blob, Aggregation(aggregator.address, product, signature, proof))
 
     # --- step by step
 

@@ -165,8 +165,8 @@ def describe_proof(proven: ProvenSum | None, names: Names) -> list[tuple[str, st
     return [
         ("aggregator", short(proven.aggregator, names)),
         *((what, ", ".join(short(one, names) for one in found)) for what, found in people.items() if found),
-        ("Enc(w) digest", proven.digest),
-        ("hash of the proof", proven.proof),
+        ("Enc(w) digest", proven.digest or "none: too few are left that would hide each other"),
+        *([] if proven.proof is None else [("hash of the proof", proven.proof)]),
     ]
 
 

@@ -32,6 +32,7 @@ from protocol.blobs import BlobId
 from protocol.errors import InvalidProof
 from protocol.rules.alliance.commitments import (
     Published,
+    PublishedSum,
     get_committed,
     get_published,
     make_round_context,
@@ -64,7 +65,7 @@ async def bring_consulted(kit: Kit, alliance: Alliance) -> Path:
     view = kit.chain.view
     then, result = rewind(view, alliance, latest.round), get_result(view, alliance.id, latest.round)
     assert result is not None, "a model of a round that is not over"
-    made = await derive(kit, then, await bring(kit, require_published(kit, then).blob), newest=result.settled_height)
+    made = await derive(kit, then, await bring(kit, require_sum(kit, then).blob), newest=result.settled_height)
     if made != latest.model:
         raise SumUnproven(f"the voters accepted another model in round {latest.round + 1} than the proven sum gives")
     return kit.blobs.path(made)
@@ -73,27 +74,37 @@ async def bring_consulted(kit: Kit, alliance: Alliance) -> Path:
 async def judge_sum(kit: Kit, alliance: Alliance) -> CastVote:
     """Return the own scores of the best accepted model and of that which the published sum gives (VI.E).
 
-    A sum that cannot be had, is not the proven one, or leaves an honest proposer out has neither score nor name.
+    A sum that cannot be had, is not the proven one, or leaves an honest proposer out has neither score nor name: its
+    only score is None. Where there is no sum, true accusations have no score at all.
     """
     split = load_split(kit, alliance)
     accused = list_commitments(kit, alliance, require_published(kit, alliance).liars)
     made: BlobId | None = None
+    unscored: tuple[None, ...] = ()
     try:
         made = await derive_checked(kit, alliance, accused)
     except SumUnproven as error:
-        kit.report(alliance, f"refuses the aggregate: {error.message}")
+        kit.report(alliance, f"refuses what was published: {error.message}")
+        unscored = (None,)
     best = await bring_model(kit, alliance, alliance.best)
     own, *scores = await score(kit, alliance, split.test, [best] if made is None else [best, kit.blobs.path(made)])
     if own is None:
         raise JobFailed("the best accepted model does not run on the own test rows")
-    return CastVote(kit.randomness(SALT_BYTES), own, tuple(scores) or (None,), made)
+    return CastVote(kit.randomness(SALT_BYTES), own, tuple(scores) or unscored, made)
 
 
 def require_published(kit: Kit, alliance: Alliance) -> Published:
-    """Return the aggregate of the alliance's round, which has one."""
+    """Return what was published in the alliance's round, where something was."""
     published = get_published(kit.chain.view, alliance)
-    assert published is not None, "a vote without an aggregate"
+    assert published is not None, "a vote about nothing"
     return published
+
+
+def require_sum(kit: Kit, alliance: Alliance) -> PublishedSum:
+    """Return the proven sum of the alliance's round, which has one."""
+    proven = require_published(kit, alliance).proven
+    assert proven is not None, "a model without a sum"
+    return proven
 
 
 def list_commitments(kit: Kit, alliance: Alliance, clients: tuple[Address, ...]) -> dict[Address, Commitment]:
@@ -107,21 +118,22 @@ def list_commitments(kit: Kit, alliance: Alliance, clients: tuple[Address, ...])
     return found
 
 
-async def derive_checked(kit: Kit, alliance: Alliance, accused: Mapping[Address, Commitment]) -> BlobId:
-    """Return the model of the round's published sum. Raises `SumUnproven`, also when it does not come in time."""
+async def derive_checked(kit: Kit, alliance: Alliance, accused: Mapping[Address, Commitment]) -> BlobId | None:
+    """Return the model of the round's published sum, None where there is no sum.
+
+    Raises `SumUnproven` when that or an accusation is false, also when the sum does not come in time.
+    """
     published, newest = require_published(kit, alliance), kit.chain.head.height
     sealed = list_updates(kit, alliance, published.liars)
     assert alliance.deadline_ms is not None, "a phase in which voters act has a deadline"
     limit_s = max(0.0, (alliance.deadline_ms - kit.chain.head.time_ms) / 1_000 * FETCH_SHARE)
-    expected = aggregate_bytes(kit.chain.params.alliance.zk, context_values(kit, alliance))
-    if published.blob.length != expected:
-        raise SumUnproven(f"it has {published.blob.length} bytes, {expected} are needed")
     sum_file: Path | None = None
     with trio.move_on_after(limit_s):
-        sum_file = await bring(kit, published.blob)
+        if published.proven is not None:
+            sum_file = await bring_sum(kit, alliance, published.proven.blob)
         for blob in sealed.values():
             await bring(kit, blob)
-    if sum_file is None:
+    if published.proven is not None and sum_file is None:
         raise SumUnproven("nobody delivers it")
     publication = await find(kit, alliance, newest)
     for accusation in publication.accused:
@@ -131,7 +143,15 @@ async def derive_checked(kit: Kit, alliance: Alliance, accused: Mapping[Address,
             if not await is_false(kit, alliance, blob, accusation.key, commitment):
                 name = kit.chain.name_of(accusation.client)
                 raise SumUnproven(f"it leaves out {name}, whose update opens the commitment")
-    return await derive(kit, alliance, sum_file, newest=newest)
+    return None if sum_file is None else await derive(kit, alliance, sum_file, newest=newest)
+
+
+async def bring_sum(kit: Kit, alliance: Alliance, blob: BlobId) -> Path:
+    """Return the file of a published sum; waits for it. Raises `SumUnproven` if it cannot be one by its length."""
+    expected = aggregate_bytes(kit.chain.params.alliance.zk, context_values(kit, alliance))
+    if blob.length != expected:
+        raise SumUnproven(f"it has {blob.length} bytes, {expected} are needed")
+    return await bring(kit, blob)
 
 
 def context_values(kit: Kit, alliance: Alliance) -> int:
@@ -165,15 +185,16 @@ async def is_false(kit: Kit, alliance: Alliance, blob: BlobId, key: bytes, commi
 
 async def derive(kit: Kit, alliance: Alliance, sum_file: Path, *, newest: int) -> BlobId:
     """Return the model, in the store, of the published sum of the alliance's round. Raises `SumUnproven`."""
-    view, published = kit.chain.view, require_published(kit, alliance)
+    view, proven = kit.chain.view, require_sum(kit, alliance)
     publication = await find(kit, alliance, newest)
+    assert publication.proven is not None, "a sum in the state that is not on the log"
     with scratch_files(kit, alliance, "derived") as (output,):
         job = ConsultSum(
             make_round_context(view, kit.chain.id, kit.chain.params, alliance),
             alliance.spec.model,
-            published.digest,
-            tuple(weigh_clients(view, alliance, published.clients).values()),
-            publication.aggregation.product,
+            proven.digest,
+            tuple(weigh_clients(view, alliance, proven.clients).values()),
+            publication.proven.aggregation.product,
             str(sum_file),
             kit.randomness(RANDOMNESS_BYTES),
             str(output),

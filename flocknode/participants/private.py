@@ -17,7 +17,8 @@ from flocknode.participants.diary import Sealed
 from flocknode.participants.hidden_files import hidden_file
 from flocknode.participants.kit import Kit
 from flocknode.private_jobs import CheckReveals, HideUpdate, ProveSum, Revealed
-from protocol.alliance_acts import Accusation, CommitUpdate, PublishAggregate, RevealUpdate
+from protocol.alliance_acts import Accusation, CommitUpdate, ProvenSum, PublishAggregate, RevealUpdate
+from protocol.alliance_settings import MIN_PRIVATE_PROPOSERS
 from protocol.blobs import BlobId
 from protocol.crypto import open_sealed_key, seal_key
 from protocol.errors import InvalidProof
@@ -55,12 +56,6 @@ class OpeningMissing(FlocknodeError):
 
     number = 150
     help = "Start the node on the home that committed."
-
-
-class NothingToSum(FlocknodeError):
-    """No update of a private round opens its commitment."""
-
-    number = 151
 
 
 def is_hidden(kit: Kit, duty: duties.AllianceDuty) -> bool:
@@ -155,15 +150,19 @@ async def reveal_update(kit: Kit, alliance: Alliance, aggregator: Address) -> No
 async def publish_sum(kit: Kit, alliance: Alliance) -> None:
     """Open the frozen updates, add them up, and publish the sum with its proof; an earlier attempt's, if there is."""
     payload = kit.diary.load_sum(alliance.id, alliance.round)
-    if payload is None or not kit.blobs.has(payload.blob):
+    if payload is None or (payload.proven is not None and not kit.blobs.has(payload.proven.blob)):
         payload = await keep_up(kit, alliance, lambda: make_sum(kit, alliance))
         kit.diary.save_sum(alliance.id, alliance.round, payload)
     await kit.sender.apply(payload)
-    kit.report(alliance, f"published the proven sum {payload.blob.root.hex()[:8]}, {len(payload.accused)} accused")
+    made = "no sum" if payload.proven is None else f"the proven sum {payload.proven.blob.root.hex()[:8]}"
+    kit.report(alliance, f"published {made}, {len(payload.accused)} accused")
 
 
 async def make_sum(kit: Kit, alliance: Alliance) -> PublishAggregate:
-    """Return the proven sum of all frozen updates that open their commitments. Raises `NothingToSum`."""
+    """Return the proven sum of all frozen updates that open their commitments, and who is accused.
+
+    With too few to hide each other nothing is summed: no file of it is written either.
+    """
     frozen = get_round(kit.chain.view, alliance.id, alliance.round).frozen
     opened = {client: hidden_file(kit, alliance, client.hex()) for client in frozen}
     # Read now, for the state lets go of it when the round closes.
@@ -180,9 +179,11 @@ async def make_sum(kit: Kit, alliance: Alliance) -> PublishAggregate:
         for client, reason in (await find_false(kit, alliance, committed, readable, opened)).items():
             accuse(kit, alliance, accused, client, keys[client], reason)
         clients = tuple(client for client in frozen if client not in accused)
-        if not clients:
-            raise NothingToSum(f"no update of round {alliance.round + 1} of alliance {alliance.id} opens")
-        return await prove_sum(kit, alliance, {client: committed[client] for client in clients}, opened, accused)
+        proven: ProvenSum | None = None
+        if len(clients) >= MIN_PRIVATE_PROPOSERS:
+            proven = await prove_sum(kit, alliance, {client: committed[client] for client in clients}, opened)
+        accusations = tuple(Accusation(client, accused[client]) for client in sorted(accused))
+        return PublishAggregate(alliance.id, alliance.round, proven, accusations)
     finally:
         for path in opened.values():
             path.unlink(missing_ok=True)
@@ -251,8 +252,7 @@ async def prove_sum(
     alliance: Alliance,
     committed: Mapping[Address, CommittedUpdate],
     opened: Mapping[Address, Path],
-    accused: Mapping[Address, bytes | None],
-) -> PublishAggregate:
+) -> ProvenSum:
     """Put the sum of the opened updates into the store, and return it with its proof."""
     view = kit.chain.view
     context = make_round_context(view, kit.chain.id, kit.chain.params, alliance)
@@ -264,10 +264,4 @@ async def prove_sum(
             proven = await kit.worker.run(job, lambda progress: advance(progress.done, progress.total))
         blob = await put_blob(kit, output)
     signature = sign_product(kit.account.seed, context, proven.product)
-    return PublishAggregate(
-        alliance.id,
-        alliance.round,
-        blob,
-        Aggregation(kit.address, proven.product, signature, proven.proof),
-        tuple(Accusation(client, accused[client]) for client in sorted(accused)),
-    )
+    return ProvenSum(blob, Aggregation(kit.address, proven.product, signature, proven.proof))

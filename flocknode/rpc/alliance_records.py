@@ -158,13 +158,13 @@ class ProvenSum(Result):
     """The sum of a round with hidden updates (VI.H): who proved it, and the hashes of Enc(w) and of the proof.
 
     `summed` are those whose updates are in it; `liars` were left out as the aggregator showed to the voters,
-    `unreadable` on its word.
+    `unreadable` on its word. With too few others to hide each other there is no sum, and only that is said.
     """
 
     aggregator: Hex32
-    digest: Hex32
-    proof: Hex32
-    root: Hex32
+    digest: Hex32 | None
+    proof: Hex32 | None
+    root: Hex32 | None
     summed: tuple[Hex32, ...]
     liars: tuple[Hex32, ...]
     unreadable: tuple[Hex32, ...]

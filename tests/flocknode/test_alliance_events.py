@@ -2,6 +2,7 @@
 
 import pytest
 import structlog
+from msgspec.structs import replace
 
 from flocknode.chain import Chain
 from flocknode.logs import format_round
@@ -118,3 +119,18 @@ def test_a_round_with_hidden_updates_tells_whose_turn_it_is(tmp_path):
     assert summing[1] == f"3 sealed updates count; {second} sums them under a proof"
     (accepted,) = [event.text for event in told if event.phase == "accepted"]
     assert accepted.startswith(f"3 proposers, aggregate 3 to 0, 3 voters, absent: {first}")
+
+
+def test_a_round_of_liars_tells_that_there_is_no_sum_and_who_lied(tmp_path):
+    """Nothing is said to be proven, and the outcome names those that were slashed for it."""
+    play = PrivatePlay(rounds=1).begin().train().seal().hold()
+    liars = play.by_address(play.proposers())
+    play.publish(play.aggregate(accused={liar: play.key(liar) for liar in liars}))
+    play.commit(dict.fromkeys(play.voters(), replace(play.ballot(), scores=(), aggregate=None))).reveal()
+    database = Database(tmp_path)
+    _, _, told = follow(play, Chain(play.ledger.document, ChainStore(database)), play.stranger.address)
+    database.close()
+    (vote,) = [event.text for event in told if event.phase == "vote"]
+    assert vote == "too few are left to hide each other, so there is no sum; the voters check who is accused"
+    (void,) = [event.text for event in told if event.phase == "void"]
+    assert void == f"0 of 3 updates, 3 voters, shown to lie: {', '.join(liar.name for liar in liars)}"

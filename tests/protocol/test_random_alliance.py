@@ -200,7 +200,8 @@ class Chaos:
         frozen = play.people_at(play.round_record.frozen)
         if not self.is_wrong():
             return play.aggregate()
-        accused = {frozen[0]: self.draw(st.sampled_from([None, play.key(frozen[0]), bytes(32)]))}
+        chosen = frozen[: self.draw(st.integers(1, len(frozen)))]
+        accused = {person: self.draw(st.sampled_from([None, play.key(person), bytes(32)])) for person in chosen}
         payload = play.aggregate(accused=accused)
         return replace(payload, accused=()) if self.is_wrong() else payload
 
@@ -218,7 +219,7 @@ class Chaos:
         if self.is_wrong():
             scores = (*scores, 1)
         if isinstance(play, PrivatePlay) and self.is_wrong():
-            return Ballot(best, (None,), None)
+            return Ballot(best, self.draw(st.sampled_from([(None,), ()])), None)
         aggregate = honest.aggregate
         if aggregate is not None and self.is_wrong():
             aggregate = BlobId(bytes(32), 1)

@@ -51,16 +51,17 @@ def describe_round(state: StateView, alliance: records.Alliance, number: int) ->
 
 
 def describe_sum(state: StateView, alliance: records.Alliance, number: int) -> ProvenSum | None:
-    """Return the proven sum of a round; there is none where updates are not hidden, or nobody proved one."""
+    """Return what was published of a round's sum; nothing where updates are not hidden, or nobody had to say."""
     published = get_published(state, replace(alliance, round=number)) if is_private(alliance) else None
     if published is None:
         return None
+    proven = published.proven
     return ProvenSum(
         aggregator=published.aggregator.hex(),
-        digest=published.digest.hex(),
-        proof=published.proof.hex(),
-        root=published.blob.root.hex(),
-        summed=tuple(client.hex() for client in published.clients),
+        digest=None if proven is None else proven.digest.hex(),
+        proof=None if proven is None else proven.proof.hex(),
+        root=None if proven is None else proven.blob.root.hex(),
+        summed=() if proven is None else tuple(client.hex() for client in proven.clients),
         liars=tuple(client.hex() for client in published.liars),
         unreadable=tuple(client.hex() for client in published.unreadable),
     )

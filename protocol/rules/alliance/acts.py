@@ -10,7 +10,7 @@ from protocol.alliance_acts import CommitVote, ConfirmAggregate, HoldUpdates, Pr
 from protocol.alliance_settings import RewardRule
 from protocol.blinding import vote_commitment
 from protocol.errors import AlreadyDone, NotEligible, OutOfBounds
-from protocol.rules.alliance.commitments import is_private, require_privacy
+from protocol.rules.alliance.commitments import get_published, is_private, require_privacy
 from protocol.rules.alliance.duties import votes_on_aggregate
 from protocol.rules.alliance.records import (
     Alliance,
@@ -87,21 +87,22 @@ def reveal_vote(state: Overlay, context: Context, sender: bytes, payload: Reveal
     )
     if commitment != sheet.commitment:
         raise OutOfBounds("the scores are not those that were committed to")
-    check_ballot(alliance, get_round(state, alliance.id, alliance.round), payload)
     ballot = Ballot(payload.best, payload.scores, payload.aggregate)
+    check_ballot(state, alliance, get_round(state, alliance.id, alliance.round), ballot)
     put_sheet(state, alliance.id, alliance.round, sender, replace(sheet, ballot=ballot))
 
 
-def check_ballot(alliance: Alliance, current: AllianceRound, payload: RevealVote) -> None:
+def check_ballot(state: StateView, alliance: Alliance, current: AllianceRound, ballot: Ballot) -> None:
     """Return if there is a score for all that is voted on, and no more; raises `OutOfBounds`."""
-    is_one = votes_on_aggregate(alliance)
-    need = 1 if is_one else len(current.frozen)
-    if len(payload.scores) != need:
-        raise OutOfBounds(f"{need} scores are asked for", have=len(payload.scores), need=need)
-    if is_private(alliance) and (payload.scores, payload.aggregate) == ((None,), None):
-        # It could not be had, or is not the one that was proven.
+    if is_private(alliance) and ballot.is_refusal():
         return
-    if is_one != (payload.aggregate is not None):
+    published = get_published(state, alliance)
+    has_nothing = published is not None and published.proven is None
+    is_one = votes_on_aggregate(alliance) and not has_nothing
+    need = 0 if has_nothing else 1 if is_one else len(current.frozen)
+    if len(ballot.scores) != need:
+        raise OutOfBounds(f"{need} scores are asked for", have=len(ballot.scores), need=need)
+    if is_one != (ballot.aggregate is not None):
         raise OutOfBounds("the aggregate is named where it is voted on" if is_one else "nobody asks for an aggregate")
 
 

@@ -32,18 +32,24 @@ class Box(Record):
     sealed: bytes
 
 
+class PublishedSum(Record):
+    """A sum that was proven: its blob, H(Enc(w)), the hash of the proof, and whose updates are in it."""
+
+    blob: BlobId
+    digest: Digest
+    proof: Digest
+    clients: tuple[Address, ...]
+
+
 class Published(Record):
-    """The aggregate that was proven: whose it is, the blob, H(Enc(w)), the hash of the proof, and who is in the sum.
+    """What an aggregator published, whose turn it was: the sum, or only why there is none.
 
     `liars` are those whose blob was shown not to open their commitment, as the aggregator says; the voters judge that.
     `unreadable` are those whose box did not open, as nobody else can see.
     """
 
     aggregator: Address
-    blob: BlobId
-    digest: Digest
-    proof: Digest
-    clients: tuple[Address, ...]
+    proven: PublishedSum | None
     liars: tuple[Address, ...]
     unreadable: tuple[Address, ...]
 
@@ -80,7 +86,7 @@ def get_box(state: StateView, alliance: Alliance, proposer: bytes) -> Box | None
 
 
 def get_published(state: StateView, alliance: Alliance) -> Published | None:
-    """Return the aggregate of the current round, if it was proven."""
+    """Return what the aggregator of the current round published, if anything."""
     return PUBLISHED.get(state, integer_bytes(alliance.id), integer_bytes(alliance.round))
 
 

@@ -155,19 +155,26 @@ def judge_private(
     """Return what a round with hidden updates came to.
 
     Voters check that the published sum is the proven one, and that the accused lied. When 2/3 of them say that this is
-    not so, or that they cannot have the sum, its aggregator failed. Who was called unreadable is neither paid nor
-    slashed, for nobody else can tell; nor does its aggregator earn the fee, so that leaving somebody out never pays.
+    not so, or that they cannot have the sum, its aggregator failed. When there is no sum, for too few did not lie, and
+    2/3 confirm that, the round is void and costs the liars what a rejected update does. Who was called unreadable is
+    neither paid nor slashed, for nobody else can tell; nor does its aggregator earn the fee, so that leaving somebody
+    out never pays.
     """
     is_late = alliance.phase is AlliancePhase.AGGREGATE and published is None
     failed = frozenset(one.address for one in current.aggregators[: current.turn + is_late])
     ballots = get_ballots(sheets)
     if published is None or not formulas.is_quorum(len(ballots), of=len(current.voters)):
         return Judgement(outcome=Outcome.VOID, failed=failed)
-    refusals = sum(ballot.aggregate is None for ballot in ballots.values())
+    refusals = sum(ballot.is_refusal() for ballot in ballots.values())
     if formulas.is_quorum(refusals, of=len(current.voters)):
         blamed = published.aggregator
         return Judgement(outcome=Outcome.VOID, merits={blamed: 0}, failed=failed | {blamed})
-    verdict = judge_aggregate(alliance, replace(current, frozen=published.clients), ballots, find_silent(sheets))
+    if published.proven is None:
+        is_confirmed = formulas.is_quorum(sum(not ballot.scores for ballot in ballots.values()), of=len(current.voters))
+        merits = dict.fromkeys(published.liars, 0) if is_confirmed else {}
+        return Judgement(outcome=Outcome.VOID, merits=merits, failed=failed)
+    summed = replace(current, frozen=published.proven.clients)
+    verdict = judge_aggregate(alliance, summed, ballots, find_silent(sheets))
     if verdict.outcome is Outcome.VOID:
         return dataclasses.replace(verdict, failed=failed)
     return dataclasses.replace(

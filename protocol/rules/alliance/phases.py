@@ -9,7 +9,13 @@ from protocol.formulas.arena import draw
 from protocol.rules import gifts, purses
 from protocol.rules.alliance import pool
 from protocol.rules.alliance.absence import has_trained
-from protocol.rules.alliance.commitments import drop_boxes, get_published, is_private, prune_commitments
+from protocol.rules.alliance.commitments import (
+    PUBLISHED,
+    drop_boxes,
+    get_published,
+    is_private,
+    prune_commitments,
+)
 from protocol.rules.alliance.duties import votes_on_aggregate
 from protocol.rules.alliance.founding import end_unworked, forget_active
 from protocol.rules.alliance.judging import get_ballots, poll_updates
@@ -212,20 +218,27 @@ def close_holding(state: Overlay, context: Context, alliance: Alliance) -> None:
 
 
 def is_aggregating_complete(state: StateView, context: Context, alliance: Alliance) -> bool:
-    """Return whether a proven aggregate is on the log."""
+    """Return whether the aggregator put the proven sum on the log, or why there is none."""
     return get_published(state, alliance) is not None
 
 
 def close_aggregating(state: Overlay, context: Context, alliance: Alliance) -> None:
-    """Vote on the proven aggregate; without one it is the next aggregator's turn, and after the last the round is void.
+    """Vote on what was published; else it is the next aggregator's turn, and after the last the round is void.
 
-    What was sealed to the one that failed is sealed anew, to the next.
+    What was sealed to the one that failed is sealed anew, to the next. Who can open too few boxes, and shows no liar,
+    says nothing that could be voted on, and nothing that it could help: it is out of the draw, without blame.
     """
-    if is_aggregating_complete(state, context, alliance):
+    published, current = get_published(state, alliance), get_current(state, alliance)
+    if published is not None and (published.proven is not None or published.liars):
         enter_phase(state, context, alliance, AlliancePhase.VOTE, alliance.spec.settings.vote_phase_ms)
         return
-    current = get_current(state, alliance)
-    if current.turn + 1 == len(current.aggregators):
+    following = current.turn + 1
+    if published is not None:
+        PUBLISHED.delete(state, integer_bytes(alliance.id), integer_bytes(alliance.round))
+        left = (*current.aggregators[: current.turn], *current.aggregators[following:])
+        current, following = replace(current, aggregators=left), current.turn
+        put_round(state, alliance, current)
+    if following == len(current.aggregators):
         close_round(state, context, alliance)
         return
     drop_boxes(state, alliance)
@@ -233,7 +246,7 @@ def close_aggregating(state: Overlay, context: Context, alliance: Alliance) -> N
         UPDATES.delete(state, integer_bytes(alliance.id), integer_bytes(alliance.round), proposer)
     for voter, sheet in get_sheets(state, alliance, current).items():
         put_sheet(state, alliance.id, alliance.round, voter, replace(sheet, held=None))
-    put_round(state, alliance, replace(current, turn=current.turn + 1, frozen=()))
+    put_round(state, alliance, replace(current, turn=following, frozen=()))
     enter_phase(state, context, alliance, AlliancePhase.SEAL, alliance.spec.settings.hold_phase_ms)
 
 

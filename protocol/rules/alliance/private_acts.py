@@ -3,7 +3,8 @@
 Every replica verifies each proof when it judges the block that holds it, so none counts that does not verify.
 """
 
-from protocol.alliance_acts import Accusation, CommitUpdate, PublishAggregate, RevealUpdate
+from protocol.alliance_acts import Accusation, CommitUpdate, ProvenSum, PublishAggregate, RevealUpdate
+from protocol.alliance_settings import MIN_PRIVATE_PROPOSERS
 from protocol.crypto import hash_parts, integer_bytes, seal_key
 from protocol.errors import AlreadyDone, NotEligible, OutOfBounds
 from protocol.rules.alliance.commitments import (
@@ -13,6 +14,7 @@ from protocol.rules.alliance.commitments import (
     Box,
     Committed,
     Published,
+    PublishedSum,
     get_box,
     get_committed,
     get_published,
@@ -64,33 +66,56 @@ def reveal_update(state: Overlay, context: Context, sender: bytes, payload: Reve
 
 
 def publish_aggregate(state: Overlay, context: Context, sender: bytes, payload: PublishAggregate) -> None:
-    """Put the proven sum on the log; raises `InvalidProof` unless it is that of all frozen clients not accused."""
+    """Put the proven sum on the log; raises `InvalidProof` unless it is that of all frozen clients not accused.
+
+    With too few of those there is no sum, for it would show an update to all; and only then may there be none.
+    """
     alliance = require_phase(state, payload.alliance, payload.round, AlliancePhase.AGGREGATE)
     current = get_round(state, alliance.id, alliance.round)
-    if sender != current.aggregator() or payload.aggregation.key != sender:
-        raise NotEligible("only the aggregator whose turn it is publishes an aggregate, and its own")
+    if sender != current.aggregator():
+        raise NotEligible("only the aggregator whose turn it is publishes an aggregate")
     if get_published(state, alliance) is not None:
         raise AlreadyDone("the round has an aggregate")
-    if not 0 < payload.blob.length <= context.params.max_blob_bytes:
-        raise OutOfBounds("the blob's length leaves the bounds", have=payload.blob.length)
     for accusation in payload.accused:
         check_accusation(state, alliance, current.frozen, sender, accusation)
     accused = {accusation.client for accusation in payload.accused}
     clients = tuple(client for client in current.frozen if client not in accused)
-    if not clients:
-        raise OutOfBounds("an aggregate of nobody's updates")
-    statement = make_round_statement(state, context.chain, context.params, alliance, clients)
-    verify_aggregation(statement, payload.aggregation)
+    if (payload.proven is not None) != (len(clients) >= MIN_PRIVATE_PROPOSERS):
+        raise OutOfBounds(
+            "updates are summed where at least so many are left that they hide each other, and nowhere else",
+            have=len(clients),
+            need=MIN_PRIVATE_PROPOSERS,
+        )
     published = Published(
         aggregator=sender,
-        blob=payload.blob,
-        digest=aggregate_digest(statement.context, payload.aggregation.product),
-        proof=hash_parts("flock/zk/proof", payload.aggregation.proof),
-        clients=clients,
+        proven=None if payload.proven is None else check_sum(state, context, alliance, clients, payload.proven, sender),
         liars=tuple(one.client for one in payload.accused if one.key is not None),
         unreadable=tuple(one.client for one in payload.accused if one.key is None),
     )
     PUBLISHED.put(state, published, integer_bytes(alliance.id), integer_bytes(alliance.round))
+
+
+def check_sum(
+    state: StateView,
+    context: Context,
+    alliance: Alliance,
+    clients: tuple[bytes, ...],
+    proven: ProvenSum,
+    aggregator: bytes,
+) -> PublishedSum:
+    """Return what is kept of a sum, if it is the aggregator's own and that of these clients."""
+    if proven.aggregation.key != aggregator:
+        raise NotEligible("an aggregator publishes its own proof")
+    if not 0 < proven.blob.length <= context.params.max_blob_bytes:
+        raise OutOfBounds("the blob's length leaves the bounds", have=proven.blob.length)
+    statement = make_round_statement(state, context.chain, context.params, alliance, clients)
+    verify_aggregation(statement, proven.aggregation)
+    return PublishedSum(
+        blob=proven.blob,
+        digest=aggregate_digest(statement.context, proven.aggregation.product),
+        proof=hash_parts("flock/zk/proof", proven.aggregation.proof),
+        clients=clients,
+    )
 
 
 def check_accusation(

@@ -134,6 +134,10 @@ class Ballot(Record):
     scores: tuple[MetricValue | None, ...]
     aggregate: BlobId | None
 
+    def is_refusal(self) -> bool:
+        """Return whether it says, where updates are hidden, that what was published is false or cannot be had."""
+        return (self.scores, self.aggregate) == ((None,), None)
+
 
 class Confirmation(Record):
     """A voter's aggregate of the accepted updates (`ConfirmAggregate`)."""

@@ -11,7 +11,7 @@ from protocol.types import Address, Amount, Count, Height, Record
 
 
 class Outcome(IntEnum):
-    """What became of a round. A void one pays nobody and slashes absence only."""
+    """What became of a round. A void one pays nobody and slashes only who was absent or shown to lie."""
 
     ACCEPTED = 1
     REJECTED = 2

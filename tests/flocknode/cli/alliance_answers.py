@@ -163,6 +163,10 @@ class AllianceAnswers:
         amounts = {"earned_units": 5 * FML, "slashed_units": 0}
         return a.Share(account=account, role=role, **{**common, **amounts, **changes})
 
+    def sum_of(self, summed, liars, **hashes) -> a.ProvenSum:
+        """What an aggregator published."""
+        return a.ProvenSum(aggregator="a1" * 32, summed=summed, liars=liars, unreadable=(), **hashes)
+
     async def rounds(
         self, *, alliance: a.AllianceReference, round: r.Count | None = None, limit: r.Count = 20
     ) -> a.RoundList:
@@ -195,15 +199,7 @@ class AllianceAnswers:
                 self.share(self.bob, "voter", is_absent=True, has_acted=False, slashed_units=8 * FML, **nothing),
             ),
             settled_height=40,
-            proven=a.ProvenSum(
-                aggregator="a1" * 32,
-                digest="d1" * 32,
-                proof="b1" * 32,
-                root="c1" * 32,
-                summed=(self.alice,),
-                liars=(self.bob,),
-                unreadable=(),
-            ),
+            proven=self.sum_of((self.alice,), (self.bob,), digest="d1" * 32, proof="b1" * 32, root="c1" * 32),
         )
         running = a.Round(
             round=2,
@@ -220,6 +216,7 @@ class AllianceAnswers:
             updates=(),
             shares=(self.share(self.bob, "voter", has_acted=False, earned_units=0, merit_millionths=None),),
             settled_height=None,
+            proven=self.sum_of((), (self.alice,), digest=None, proof=None, root=None),
         )
         found = [one for one in (settled, running) if round in (None, one.round)]
         return a.RoundList(alliance=ALLIANCE, name="hospitals", rounds=tuple(found))

@@ -24,6 +24,7 @@ INCLUDED = f"included in block 43  {'1d' * 32}\n"
         ("alliance rounds hospitals --round 2", "alice 2 1 0.930000 - accepted"),
         ("alliance rounds hospitals --round 2", "bob voter 64 0.000000 absent 0 8"),
         ("alliance rounds hospitals --round 2", f"summed alice shown to lie bob Enc(w) digest {'d1' * 32}"),
+        ("alliance rounds hospitals --round 3", "shown to lie alice Enc(w) digest none: too few are left"),
         ("alliance rounds hospitals --round 9", "No round has begun."),
         ("alliance explain hospitals", "2 alice proposing 2 3 0 0 5"),
         ("alliance explain hospitals", "2 bob absence 0.8 7.2 8"),

@@ -13,7 +13,7 @@ from flocknode.participants.hidden_files import forget_finished, hidden_file
 from flocknode.participants.performer import perform
 from flocknode.participants.private import OpeningMissing
 from flocknode.participants.sender import ReceiptRefused
-from protocol.alliance_acts import Accusation, RevealUpdate
+from protocol.alliance_acts import Accusation, PublishAggregate, RevealUpdate
 from protocol.alliance_settings import Attribution, Privacy
 from protocol.crypto import seal_key
 from protocol.errors import NotFound
@@ -33,11 +33,24 @@ def worker():
     return JobsHere()
 
 
+async def open_private(folder, worker, *, participants=PARTICIPANTS):
+    """Open an alliance that hides its updates."""
+    settings = {"privacy": Privacy.ZK, "attribution": Attribution.AGGREGATE}
+    return await open_stage(folder, worker, participants=participants, params=PARAMS, **settings)
+
+
 @pytest.fixture
 async def stage(tmp_path, worker):
-    """An alliance of seven that hides its updates: two propose, three vote, two may aggregate."""
-    settings = {"privacy": Privacy.ZK, "attribution": Attribution.AGGREGATE}
-    opened = await open_stage(tmp_path, worker, participants=PARTICIPANTS, params=PARAMS, **settings)
+    """An alliance of seven: two propose, three vote, two may aggregate."""
+    opened = await open_private(tmp_path, worker)
+    yield opened
+    close_stage(opened)
+
+
+@pytest.fixture
+async def wide_stage(tmp_path, worker):
+    """An alliance of eight: three propose, so that two are left when one lies."""
+    opened = await open_private(tmp_path, worker, participants=PARTICIPANTS + 1)
     yield opened
     close_stage(opened)
 
@@ -152,11 +165,8 @@ async def test_the_next_aggregator_gets_the_updates_under_another_key(stage):
     assert stage.play.settled(0, silent.person).slashed > 0
 
 
-@pytest.mark.parametrize("lie", ["another opening", "another key", "a box for nobody"])
-async def test_who_does_not_open_its_commitment_is_accused_and_the_rest_summed(stage, lie):
-    """The voters see that for themselves where they can, and only then it costs; the others are summed."""
-    await reach(stage, AlliancePhase.SEAL)
-    liar, honest = stage.acting()
+async def lie_about(stage, liar, lie):
+    """Let a proposer reveal something that does not open its commitment."""
     aggregator, key = stage.play.round_record.aggregator(), bytes(range(32))
     blob = liar.blobs.put(b"sealed by nobody")
     if lie == "another opening":
@@ -168,31 +178,73 @@ async def test_who_does_not_open_its_commitment_is_accused_and_the_rest_summed(s
     elif lie == "another key":
         await liar.apply(RevealUpdate(1, 0, aggregator, blob, seal_key(key, aggregator)))
     else:
-        await liar.apply(RevealUpdate(1, 0, aggregator, blob, seal_key(key, honest.address)))
+        await liar.apply(RevealUpdate(1, 0, aggregator, blob, seal_key(key, liar.address)))
+
+
+@pytest.mark.parametrize("lie", ["another opening", "another key", "a box for nobody"])
+async def test_who_does_not_open_its_commitment_is_accused_and_the_rest_summed(wide_stage, lie):
+    """The voters see that for themselves where they can, and only then it costs; the others are summed."""
+    stage = wide_stage
+    await reach(stage, AlliancePhase.SEAL)
+    liar, *honest = stage.acting()
+    await lie_about(stage, liar, lie)
     result = await stage.run_round()
     assert result.outcome is Outcome.ACCEPTED
     settled = stage.play.settled(0, liar.person)
     assert settled.earned == 0
     assert (settled.slashed > 0) == (lie != "a box for nobody")
-    assert stage.play.settled(0, honest.person).earned > 0
+    assert all(stage.play.settled(0, hand.person).earned > 0 for hand in honest)
 
 
-async def test_an_aggregator_that_accuses_the_innocent_is_refused(stage):
+@pytest.mark.parametrize("liars", [1, 2])
+async def test_updates_that_too_few_others_hide_are_never_summed(stage, liars):
+    """Of two proposers one lies, or both: no sum is in any store, the liars are slashed and nobody else."""
+    await reach(stage, AlliancePhase.SEAL)
+    people = stage.acting()
+    for liar in people[:liars]:
+        await lie_about(stage, liar, "another opening")
+    await reach(stage, AlliancePhase.AGGREGATE)
+    (aggregator,) = stage.acting()
+    before = set(aggregator.blobs.list())
+    await stage.act(aggregator)
+    assert aggregator.sent[-1].proven is None
+    # It fetched what was sealed, and wrote nothing of its own.
+    assert set(aggregator.blobs.list()) - before <= {hand.sent[-1].blob for hand in people}
+    assert "published no sum" in aggregator.told[-1]
+    result = await stage.run_round()
+    assert (result.outcome, result.last_phase) == (Outcome.VOID, AlliancePhase.REVEAL)
+    slashed = {one.address for one in result.settled if one.slashed}
+    assert slashed == {liar.address for liar in people[:liars]}
+    assert not any(one.earned or one.is_absent for one in result.settled)
+
+
+async def test_accusations_of_the_innocent_without_a_sum_are_refused(stage):
+    """The voters open what it says does not open."""
+    await reach(stage, AlliancePhase.AGGREGATE)
+    (liar,) = stage.acting()
+    people = [hand for hand in stage.hands if hand.address in stage.play.round_record.frozen]
+    accusations = [Accusation(one.address, one.diary.load_sealed(1, 0, liar.address).key) for one in people]
+    await liar.apply(PublishAggregate(1, 0, None, tuple(sorted(accusations, key=lambda one: one.client))))
+    result = await stage.run_round()
+    assert {one.address for one in result.settled if one.slashed} == {liar.address}
+
+
+async def test_an_aggregator_that_accuses_the_innocent_is_refused(wide_stage):
     """With the key of a good blob on the log, every voter sees that it opens: no name, no score, and it is slashed."""
+    stage = wide_stage
     await reach(stage, AlliancePhase.AGGREGATE)
     (liar,) = stage.acting()
     record, frozen = stage.play.record, stage.play.round_record.frozen
-    victim, other = (next(hand for hand in stage.hands if hand.address == address) for address in frozen)
+    victim, *others = (next(hand for hand in stage.hands if hand.address == address) for address in frozen)
     key = victim.diary.load_sealed(1, 0, liar.address).key
-    committed = private.list_committed(liar, record, (other.address,))
-    opened = {other.address: hidden_file(other, record, "opening")}
-    payload = await private.prove_sum(liar, record, committed, opened, {victim.address: key})
-    assert payload.accused == (Accusation(victim.address, key),)
-    await liar.apply(payload)
+    committed = private.list_committed(liar, record, tuple(other.address for other in others))
+    opened = {other.address: hidden_file(other, record, "opening") for other in others}
+    proven = await private.prove_sum(liar, record, committed, opened)
+    await liar.apply(PublishAggregate(1, 0, proven, (Accusation(victim.address, key),)))
     result = await stage.run_round()
     assert result.outcome is Outcome.VOID
     assert stage.play.settled(0, liar.person).slashed > 0
-    told = [words for one in stage.hands for words in one.told if words.startswith("refuses the aggregate")]
+    told = [words for one in stage.hands for words in one.told if words.startswith("refuses what was published")]
     assert len(told) == 3
     assert all("whose update opens the commitment" in words for words in told)
 
@@ -206,7 +258,7 @@ async def test_a_sum_that_nobody_delivers_is_refused(stage, autojump_clock):
     result = await stage.run_round()
     assert result.outcome is Outcome.VOID
     assert stage.play.settled(0, quiet.person).slashed > 0
-    assert sum("refuses the aggregate: nobody delivers it" in hand.told for hand in stage.hands) == 3
+    assert sum("refuses what was published: nobody delivers it" in hand.told for hand in stage.hands) == 3
 
 
 async def test_the_next_proposers_do_not_train_on_what_the_sum_does_not_give(stage):

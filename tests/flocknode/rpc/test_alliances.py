@@ -11,7 +11,7 @@ from flocknode.rpc.methods.accounts import describe_account
 from protocol.alliance_acts import CreateAlliance, LeaveAlliance
 from protocol.errors import NotFound
 from protocol.params import DEVNET
-from protocol.rules.alliance.records import AlliancePhase
+from protocol.rules.alliance.records import AlliancePhase, Ballot
 from protocol.zk.aggregation import aggregate_digest
 from protocol.zk.proof_file import read_proof_file, verify_proof_file
 from tests.alliance_play import FRESH, AlliancePlay
@@ -160,8 +160,8 @@ async def test_the_proof_of_a_round_comes_in_parts_from_the_log(monkeypatch):
     play.draw()
     settled, running = (await ask(play, "alliance.rounds", alliance="1")).rounds
     assert running.proven is None
-    assert settled.proven.digest == play.published_of(0).digest.hex()
-    assert settled.proven.summed == tuple(client.hex() for client in play.published_of(0).clients)
+    assert settled.proven.digest == play.published_of(0).proven.digest.hex()
+    assert settled.proven.summed == tuple(client.hex() for client in play.published_of(0).proven.clients)
     monkeypatch.setattr(alliance_rounds, "PROOF_PART_BYTES", 1_000)
     first = await ask(play, "alliance.proof", alliance="1", round=0)
     rest = [await ask(play, "alliance.proof", alliance="1", round=0, part=part) for part in range(1, first.parts)]
@@ -173,6 +173,20 @@ async def test_the_proof_of_a_round_comes_in_parts_from_the_log(monkeypatch):
     assert digest.hex() == settled.proven.digest
     with pytest.raises(NotFound, match="counted from 0"):
         await ask(play, "alliance.proof", alliance="1", round=0, part=first.parts)
+
+
+async def test_a_round_without_a_sum_says_who_is_accused():
+    """No digest, no blob, no proof and nobody summed; the liars and who published that stand there all the same."""
+    play = PrivatePlay(rounds=2).begin().train().seal().hold()
+    aggregator, liars = play.aggregator(), play.proposers()
+    play.publish(play.aggregate(accused={liar: play.key(liar) for liar in liars}))
+    (running,) = (await ask(play, "alliance.rounds", alliance="1")).rounds
+    found = running.proven
+    assert (found.digest, found.proof, found.root, found.summed) == (None, None, None, ())
+    assert (found.aggregator, set(found.liars)) == (aggregator.address.hex(), {one.address.hex() for one in liars})
+    play.commit(dict.fromkeys(play.voters(), Ballot(1, (), None))).reveal()
+    with pytest.raises(NotFound, match="has no proof"):
+        await ask(play, "alliance.proof", alliance="1", round=0)
 
 
 async def test_every_reward_and_slash_is_explained():

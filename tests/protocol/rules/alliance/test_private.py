@@ -13,7 +13,7 @@ from tests.private_play import PARAMS, PrivatePlay
 
 # 5 % of 64 FML, and s_p of it.
 ABSENCE, LOST = 64 * FML // 20, 8 * FML
-REFUSAL = Ballot(800_000, (None,), None)
+REFUSAL, CONFIRMED = Ballot(800_000, (None,), None), Ballot(800_000, (), None)
 
 
 def losses(play: PrivatePlay, round: int = 0) -> dict[str, int]:
@@ -142,7 +142,7 @@ def test_a_sealed_update_that_too_few_hold_is_out():
     play.hold(dict.fromkeys(play.voters(), others))
     assert hidden.address not in play.round_record.frozen
     play.publish().commit().reveal()
-    assert set(play.published_of(0).clients) == {person.address for person in others}
+    assert set(play.published_of(0).proven.clients) == {person.address for person in others}
     assert losses(play) == {hidden.name: ABSENCE}
 
 
@@ -226,7 +226,7 @@ def test_a_rejected_aggregate_still_earns_the_fee():
     play.commit(dict.fromkeys(play.voters(), play.ballot(good=[]))).reveal()
     assert play.result(0).outcome is Outcome.REJECTED
     assert play.settled(0, aggregator).earned == 5 * FML
-    assert losses(play) == {person.name: LOST for person in play.people_at(play.published_of(0).clients)}
+    assert losses(play) == {person.name: LOST for person in play.people_at(play.published_of(0).proven.clients)}
 
 
 def test_a_liar_is_left_out_and_slashed():
@@ -264,6 +264,93 @@ def test_a_box_that_does_not_open_costs_nobody_but_pays_nobody_either():
     assert all(one.address != aggregator.address for one in play.result(0).settled)
     # Nobody's part but the one that was left out stays in the pool: there is no fee to take off.
     assert play.settled(0, others[0]).earned == 500 * FML // 6
+    add_up(play)
+
+
+# --- too few are left to be summed -----------------------------------------------------------------------------------
+
+
+def accuse_all_but(play: PrivatePlay, kept: int, *, unreadable: int = 0) -> list[Person]:
+    """Publish accusations of all but so many, some of them on the aggregator's word; return who was shown to lie."""
+    accused = play.people_at(play.round_record.frozen)[kept:]
+    keys = {person: None if place < unreadable else play.key(person) for place, person in enumerate(accused)}
+    play.publish(play.aggregate(accused=keys))
+    return accused[unreadable:]
+
+
+@pytest.mark.parametrize("kept", [0, 1])
+def test_liars_that_leave_too_few_void_the_round_and_are_slashed(kept):
+    """2/3 of the voters confirm it: nobody is paid, nobody else loses anything, and the model stays."""
+    play = until_aggregation()
+    liars = accuse_all_but(play, kept)
+    aggregator, loner, *others = play.aggregator(), *play.voters()
+    play.commit({**dict.fromkeys(others, CONFIRMED), loner: REFUSAL}).reveal()
+    result = play.result(0)
+    assert (result.outcome, result.last_phase, result.model) == (Outcome.VOID, AlliancePhase.REVEAL, None)
+    assert losses(play) == {person.name: LOST for person in liars}
+    assert all(one.earned == 0 and one.address != aggregator.address for one in result.settled)
+    assert (play.round, play.record.latest) == (1, None)
+    assert add_up(play) == {Kind.LOST_VOTE}
+
+
+def test_accusations_that_leave_too_few_and_are_false_cost_their_aggregator():
+    """2/3 of the voters refuse them: who was accused loses nothing."""
+    play = until_aggregation()
+    accuse_all_but(play, 1)
+    aggregator, loner, *others = play.aggregator(), *play.voters()
+    play.commit({**dict.fromkeys(others, REFUSAL), loner: CONFIRMED}).reveal()
+    assert play.result(0).outcome is Outcome.VOID
+    assert losses(play) == {aggregator.name: LOST}
+    assert play.settled(0, aggregator).is_absent
+    add_up(play)
+
+
+def test_accusations_on_which_the_voters_do_not_agree_cost_nobody():
+    """Neither 2/3 confirm nor refuse: the one that showed nothing is absent, and that is all."""
+    play = until_aggregation()
+    accuse_all_but(play, 0)
+    one, other, silent = play.voters()
+    play.commit({one: CONFIRMED, other: REFUSAL, silent: CONFIRMED}).reveal([one, other])
+    assert play.result(0).outcome is Outcome.VOID
+    assert losses(play) == {silent.name: ABSENCE}
+
+
+def test_boxes_that_do_not_open_besides_shown_liars_cost_nobody():
+    """The vote is about those that were shown to lie."""
+    play = until_aggregation()
+    liars = accuse_all_but(play, 1, unreadable=1)
+    play.commit(dict.fromkeys(play.voters(), CONFIRMED)).reveal()
+    assert losses(play) == {person.name: LOST for person in liars}
+
+
+def test_an_aggregator_that_can_open_too_few_boxes_hands_its_turn_on():
+    """Nobody can see who is right: it is out of the draw without blame, and everything is sealed to the next one."""
+    play = until_aggregation()
+    first, second = play.aggregators()
+    accuse_all_but(play, 0, unreadable=3)
+    assert (play.phase, play.aggregators(), play.round_record.turn) == (AlliancePhase.SEAL, [second], 0)
+    play.seal().hold()
+    play.publish().commit().reveal()
+    assert play.result(0).outcome is Outcome.ACCEPTED
+    assert losses(play) == {}
+    assert play.settled(0, second).earned == 5 * FML
+    assert all(one.address != first.address for one in play.result(0).settled)
+    add_up(play)
+
+
+@pytest.mark.parametrize("is_first_silent", [False, True])
+def test_when_no_aggregator_can_open_the_boxes_only_silent_ones_are_blamed(is_first_silent):
+    """The round is void; who said that it can open none loses nothing."""
+    play = until_aggregation()
+    first = play.aggregator()
+    if is_first_silent:
+        play.fail()
+    else:
+        accuse_all_but(play, 0, unreadable=3)
+    play.seal().hold()
+    accuse_all_but(play, 1, unreadable=2)
+    assert (play.result(0).outcome, play.result(0).last_phase) == (Outcome.VOID, AlliancePhase.AGGREGATE)
+    assert losses(play) == ({first.name: ABSENCE} if is_first_silent else {})
     add_up(play)
 
 

@@ -166,10 +166,15 @@ def test_only_the_aggregator_publishes_and_only_what_is_proven():
     right = play.aggregate()
     aggregator, next_one = play.aggregators()[:2]
     assert play.send(next_one, right).error == NotEligible.number
-    part = right.aggregation
+    part = right.proven.aggregation
+
+    def with_part(other):
+        return replace(right, proven=replace(right.proven, aggregation=other))
+
     foreign = replace(part, key=next_one.address, signature=sign_product(next_one.seed, play.context, part.product))
-    assert play.send(aggregator, replace(right, aggregation=foreign)).error == NotEligible.number
-    assert play.send(aggregator, replace(right, blob=replace(right.blob, length=0))).error == OutOfBounds.number
+    assert play.send(aggregator, with_part(foreign)).error == NotEligible.number
+    empty = replace(right.proven, blob=replace(right.proven.blob, length=0))
+    assert play.send(aggregator, replace(right, proven=empty)).error == OutOfBounds.number
     swapped = play.committed(play.proposers()[0]).commitment
     for wrong in (
         replace(part, product=swapped),
@@ -177,7 +182,7 @@ def test_only_the_aggregator_publishes_and_only_what_is_proven():
         replace(part, proof=part.proof[:-1]),
         replace(part, signature=bytes(64)),
     ):
-        assert play.send(aggregator, replace(right, aggregation=wrong)).error == InvalidProof.number
+        assert play.send(aggregator, with_part(wrong)).error == InvalidProof.number
     assert play.phase is AlliancePhase.AGGREGATE
     assert play.send(aggregator, right).error == 0
     assert play.phase is AlliancePhase.VOTE
@@ -208,7 +213,43 @@ def test_an_accusation_shows_the_key_of_the_clients_box():
         check_alliance_payload(replace(right, accused=right.accused * 2))
     assert play.send(play.aggregator(), right).error == 0
     assert play.published.liars == (liar.address,)
-    assert set(play.published.clients) == {person.address for person in others}
+    assert set(play.published.proven.clients) == {person.address for person in others}
+
+
+def test_a_sum_of_too_few_to_hide_each_other_is_no_sum():
+    """Even if it is proven: it would show an update to all. With enough left there must be one, accused or not."""
+    play = published_play()
+    people = play.people_at(play.round_record.frozen)
+    kept, *liars = people
+    shown = play.prove((kept.address,))
+    accusations = play.aggregate(accused={liar: play.key(liar) for liar in liars})
+    assert accusations.proven is None
+    for wrong in (
+        replace(accusations, proven=shown),
+        replace(accusations, accused=()),
+        replace(accusations, accused=accusations.accused[:1]),
+    ):
+        assert play.send(play.aggregator(), wrong).error == OutOfBounds.number
+    assert play.send(play.aggregators()[1], accusations).error == NotEligible.number
+    assert play.send(play.aggregator(), accusations).error == 0
+    assert (play.phase, play.published.proven) == (AlliancePhase.VOTE, None)
+
+
+def test_accusations_without_a_sum_are_confirmed_without_a_score():
+    """No score for a model that is not there, nor a name; one score, None, refuses; with a sum no score is too few."""
+    play = published_play()
+    people = play.people_at(play.round_record.frozen)
+    voters, confirmed = play.voters(), Ballot(1, (), None)
+    play.publish(play.aggregate(accused={liar: play.key(liar) for liar in people}))
+    wrong = (Ballot(1, (1,), aggregate_of(0)), Ballot(1, (), aggregate_of(0)))
+    play.commit({**dict(zip(voters, wrong, strict=False)), voters[2]: confirmed})
+    for voter, ballot in zip(voters, (*wrong, confirmed), strict=True):
+        error = 0 if ballot == confirmed else OutOfBounds.number
+        assert play.send(voter, play.reveal_of(voter, ballot)).error == error
+    summed = published_play().publish()
+    voter = summed.voters()[0]
+    summed.commit({**dict.fromkeys(summed.voters(), summed.ballot()), voter: confirmed})
+    assert summed.send(voter, summed.reveal_of(voter, confirmed)).error == OutOfBounds.number
 
 
 def test_what_is_published_can_be_consulted():
@@ -219,13 +260,13 @@ def test_what_is_published_can_be_consulted():
     context, clients = play.context, play.round_record.frozen
     weights = weigh_clients(play.ledger.state, play.record, clients)
     play.publish(payload)
-    product = payload.aggregation.product
-    assert play.published.digest == aggregate_digest(context, product)
+    product = payload.proven.aggregation.product
+    assert play.published.proven.digest == aggregate_digest(context, product)
     sums = add_openings(openings, [weights[client] for client in clients])
     chosen = [weights[client] for client in clients]
     consult(
         context,
-        digest=play.published.digest,
+        digest=play.published.proven.digest,
         weights=chosen,
         product=product,
         aggregate=sums,
@@ -235,7 +276,7 @@ def test_what_is_published_can_be_consulted():
     with pytest.raises(InvalidProof):
         consult(
             context,
-            digest=play.published.digest,
+            digest=play.published.proven.digest,
             weights=chosen,
             product=product,
             aggregate=altered,
