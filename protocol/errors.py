@@ -122,3 +122,9 @@ class OutOfBounds(TransactionRefused):
     """A value of the transaction leaves the bounds of the parameters."""
 
     number = 39
+
+
+class TooCostly(TransactionRefused):
+    """The proofs of a block would take longer to verify than it may keep its replicas busy."""
+
+    number = 40

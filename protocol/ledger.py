@@ -32,6 +32,7 @@ from protocol.rules.alliance.records import scan_active_alliances
 from protocol.rules.arena import phases as task_phases
 from protocol.rules.arena.records import scan_active_tasks
 from protocol.rules.context import Context
+from protocol.rules.costs import add_proof_us
 from protocol.rules.dispatch import apply_anonymous, apply_payload
 from protocol.rules.jobs import is_due
 from protocol.rules.voters import Voters, advance_voters, get_voters
@@ -44,7 +45,6 @@ from protocol.transactions import (
     AnonymousTransaction,
     Payload,
     SignedTransaction,
-    Submit,
     Transaction,
     open_transaction,
 )
@@ -120,19 +120,18 @@ def build_block(
     )
     context = make_context(before, voters, header)
     state, chosen = Overlay(before.view), []
-    room_bytes, room_submits = before.params.max_block_bytes, before.params.max_submits_per_block
+    room_bytes, proofs_us = before.params.max_block_bytes, 0
     for data in transactions:
         if len(data) > room_bytes:
             continue
         try:
             transaction = open_included(context, data)
-            if is_submit(transaction) and room_submits == 0:
-                continue
+            total_us = add_proof_us(context.params, proofs_us, transaction.payload)
             apply_transaction(state, context, data, transaction)
         except ProtocolError:
             continue
         chosen.append(data)
-        room_bytes, room_submits = room_bytes - len(data), room_submits - is_submit(transaction)
+        room_bytes, proofs_us = room_bytes - len(data), total_us
     return seal_block(header, commit, tuple(chosen))
 
 
@@ -253,8 +252,9 @@ def apply_transactions(state: Overlay, context: Context, transactions: tuple[byt
         raise InvalidBlock(f"the transactions have more than {context.params.max_block_bytes} bytes")
     try:
         opened = [open_included(context, data) for data in transactions]
-        if sum(map(is_submit, opened)) > context.params.max_submits_per_block:
-            raise InvalidBlock(f"more than {context.params.max_submits_per_block} submissions")
+        proofs_us = 0
+        for transaction in opened:
+            proofs_us = add_proof_us(context.params, proofs_us, transaction.payload)
         return tuple(
             apply_transaction(state, context, data, transaction)
             for data, transaction in zip(transactions, opened, strict=True)
@@ -268,11 +268,6 @@ def open_included(context: Context, data: bytes) -> Transaction:
     if len(data) > context.params.max_transaction_bytes:
         raise TransactionRefused(f"more than {context.params.max_transaction_bytes} bytes", have=len(data))
     return open_transaction(context.chain, data)
-
-
-def is_submit(transaction: Transaction) -> bool:
-    """Return whether a transaction enters a model: no fee limits those, so a block does."""
-    return isinstance(transaction.payload, Submit)
 
 
 def apply_transaction(state: Overlay, context: Context, data: bytes, transaction: Transaction) -> Receipt:
@@ -308,11 +303,21 @@ def try_payload(state: Overlay, context: Context, sender: bytes, payload: Payloa
 
 
 def check_anonymous(before: ChainState, payload: AnonymousPayload) -> None:
-    """Return if an anonymous payload could stand in the next block; raises a `ProtocolError` otherwise.
+    """Return if an anonymous payload could stand in the next block; raises a `ProtocolError` otherwise."""
+    apply_anonymous(Overlay(before.view), look_ahead(before), payload)
 
-    Whose block it is does not matter to these rules, so a context without a proposer serves.
+
+def check_signed(before: ChainState, transaction: SignedTransaction) -> None:
+    """Return if an account's payload would be applied in the next block; raises a `ProtocolError` otherwise.
+
+    Not for those that draw from the block's beacon: what they do depends on whose block it is.
     """
-    context = Context(
+    apply_payload(Overlay(before.view), look_ahead(before), transaction.sender, transaction.payload)
+
+
+def look_ahead(before: ChainState) -> Context:
+    """Return the surroundings of the next block as far as they are known: without its proposer, time and beacon."""
+    return Context(
         params=before.params,
         chain=before.chain,
         height=before.head.height + 1,
@@ -323,7 +328,6 @@ def check_anonymous(before: ChainState, payload: AnonymousPayload) -> None:
         replicas=get_voters(before.view).current,
         beacon=b"",
     )
-    apply_anonymous(Overlay(before.view), context, payload)
 
 
 # --- the block's end, and what makes the next block worth having -----------------------------------------------------

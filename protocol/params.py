@@ -175,8 +175,8 @@ class Params(Record):
     # All transactions of a block together.
     # A proposal, its block and the commit before it must fit into one message of the gossip.
     max_block_bytes: Annotated[int, Meta(ge=64 * 1024, le=3 * MEBIBYTE // 2)]
-    # Submissions carry no fee; so many fit into one block.
-    max_submits_per_block: Annotated[int, Meta(ge=1, le=1_000)]
+    # What the proofs of a block cost to verify (`rules.costs`): well below the time that a proposal has.
+    max_block_proof_us: Annotated[int, Meta(ge=1_000, le=10_000_000)]
     # The largest model or dataset that a task may name.
     max_blob_bytes: Annotated[int, Meta(ge=MEBIBYTE, le=1024 * GIBIBYTE)]
 
@@ -326,7 +326,7 @@ MAINNET = Params(
     max_expiry_blocks=1_000,
     max_transaction_bytes=80 * 1024,
     max_block_bytes=MEBIBYTE,
-    max_submits_per_block=32,
+    max_block_proof_us=1_000_000,
     max_blob_bytes=20 * GIBIBYTE,
     propose_timeout_ms=3_000,
     prevote_timeout_ms=1_000,
@@ -384,6 +384,7 @@ DEVNET = msgspec.structs.replace(
     min_bounty_units=1 * UNITS_PER_FML,
     unbonding_ms=30_000,
     evidence_age_ms=20_000,
+    max_block_proof_us=400_000,
     max_blob_bytes=1 * GIBIBYTE,
     propose_timeout_ms=1_000,
     prevote_timeout_ms=500,

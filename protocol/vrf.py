@@ -53,6 +53,11 @@ def ring_proof_bytes(size: int) -> int:
     return _ELEMENT_BYTES * (2 + size)
 
 
+def count_ring_members(proof: bytes) -> int:
+    """Return over how many keys a ring proof of this length is; 0 for what is too short for one."""
+    return max(0, len(proof) // _ELEMENT_BYTES - 2)
+
+
 # --- keys, tags and outputs ------------------------------------------------------------------------------------------
 
 

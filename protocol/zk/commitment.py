@@ -40,6 +40,11 @@ def row_count(parameters: ZkParameters, values: int) -> int:
     return rows
 
 
+def count_points(commitment: bytes) -> int:
+    """Return how many rows a commitment of this length has, whole or not."""
+    return -(-len(commitment) // POINT_BYTES)
+
+
 def reveal_bytes(parameters: ZkParameters, values: int) -> int:
     """Return the exact length of an encoded update with its blindings (`opening`)."""
     return UPDATE_VALUE_BYTES * values + SCALAR_BYTES * row_count(parameters, values)

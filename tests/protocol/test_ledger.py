@@ -307,14 +307,15 @@ def test_an_anonymous_transaction_that_fails_makes_a_block_invalid():
     play.ledger.apply(with_transactions(play.ledger, data))
 
 
-def test_a_block_has_so_many_bytes_and_submissions():
-    """One byte or one submission more makes it invalid; a proposer leaves out what does not fit."""
-    params = replace(DEVNET, max_block_bytes=80 * 1024, max_transaction_bytes=72 * 1024, max_submits_per_block=2)
+def test_a_block_has_so_many_bytes_and_proofs():
+    """One byte or one costly proof more makes it invalid; a proposer leaves out what does not fit."""
+    # Rings have three members, 780 us to verify.
+    params = replace(DEVNET, max_block_bytes=80 * 1024, max_transaction_bytes=72 * 1024, max_block_proof_us=2_000)
     play = Play(params=params).begin()
     for person in play.trainers:
         play.ledger.submit(person, play.task, 0)
     submits = list(play.ledger.pending)
-    refuse(play.ledger, with_transactions(play.ledger, *submits), "more than 2 submissions")
+    refuse(play.ledger, with_transactions(play.ledger, *submits), "would cost 2340 us to verify, 2000 at most")
     assert len(play.ledger.make_block().transactions) == 2
     nonce = get_next_nonce(play.ledger.state, play.stranger.address)
     many = [signed(play.ledger, play.stranger, Transfer(play.creator.address, 1), nonce=nonce + i) for i in range(600)]
