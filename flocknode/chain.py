@@ -3,7 +3,8 @@
 Owned by one task, the replica; everybody else reads `head` and `view`. No networking, no voting.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 
 import gmpy2
@@ -65,6 +66,15 @@ class Chain:
     def state(self) -> ChainState:
         """What the next block continues."""
         return self._state
+
+    @contextmanager
+    def freeze(self) -> Iterator[ChainState]:
+        """Give the newest state to another thread: blocks that are committed meanwhile do not change it."""
+        commitment = self._state.commitment
+        with self.store.freeze() as reader:
+            head = reader.load_head()
+            assert head is not None, "the store was initialised"
+            yield ChainState(chain=self.id, params=self.params, head=head, view=reader.view, commitment=commitment)
 
     @property
     def params(self) -> Params:

@@ -2,11 +2,16 @@
 
 Accounts' transactions stand in nonce order; anonymous ones have a lane of their own, one per pseudonym. What no longer
 may stand in a block is dropped with its reason, so that whoever sent it gets an honest answer.
+
+An account's proof that is costly to verify comes into no block before somebody has verified it (`proofs`): then judging
+the block finds the result remembered. A pseudonym's is verified on the spot, for nobody could be held to it later.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+
+import trio
 
 from protocol.blocks import transaction_id
 from protocol.errors import (
@@ -14,13 +19,16 @@ from protocol.errors import (
     Expired,
     FeeTooLow,
     InsufficientFunds,
+    InvalidProof,
     ProtocolError,
+    TooCostly,
     TransactionRefused,
     WrongNonce,
 )
 from protocol.ledger import ChainState, check_anonymous
 from protocol.rules import purses
 from protocol.rules.accounts import get_next_nonce
+from protocol.rules.costs import add_proof_us, get_proof_us
 from protocol.transactions import AnonymousTransaction, SignedTransaction, Submit, Transaction, open_transaction
 
 MAX_TRANSACTIONS = 10_000
@@ -28,6 +36,11 @@ MAX_BYTES = 64 * 1024 * 1024
 MAX_PER_ACCOUNT = 256
 MAX_ANONYMOUS = 1_024
 MAX_REFUSALS = 1_024
+# Costly proofs of one account that wait: as many rounds of alliances at once.
+MAX_PROOFS_PER_ACCOUNT = 4
+# Whoever signed a proof that does not hold brings no other for so many blocks: finding out is what costs.
+REFUSED_BLOCKS = 100
+MAX_AT_FAULT = 1_024
 
 
 class MempoolFull(TransactionRefused):
@@ -57,6 +70,11 @@ class Mempool:
         # Bytes that wait per account, and those of all that wait.
         self._account_bytes: dict[bytes, int] = {}
         self._size_bytes = 0
+        # Those whose proof nobody has verified, in the order they came, and the bell that rings when one comes.
+        self._unproven: dict[bytes, Waiting] = {}
+        self._came = trio.Event()
+        # Until which height an account brings no more proofs.
+        self._at_fault: dict[bytes, int] = {}
         self.refusals: dict[bytes, ProtocolError] = {}
 
     def __len__(self) -> int:
@@ -82,6 +100,7 @@ class Mempool:
                 self._check_account(signed)
                 self._make_room(len(data), self._account_bytes.get(signed.sender, 0) + len(data))
                 self._accounts.setdefault(signed.sender, {})[signed.nonce] = waiting
+                self._note_proof(waiting)
                 self._account_bytes[signed.sender] = self._account_bytes.get(signed.sender, 0) + len(data)
             case AnonymousTransaction() as anonymous:
                 self._check_lane(anonymous)
@@ -93,14 +112,41 @@ class Mempool:
         return True
 
     def pick(self, max_bytes: int) -> list[bytes]:
-        """Return what to put into a block, anonymous ones first, then the accounts' in turns and nonce order."""
-        picked, room = [], max_bytes
+        """Return what to put into a block, anonymous ones first, then the accounts' in turns and nonce order.
+
+        What has no room, in bytes or among the proofs of a block, is passed over, so that it keeps nothing else out.
+        """
+        picked, room, proofs_us = [], max_bytes, 0
         for waiting in [*self._anonymous.values(), *self._in_turns()]:
             if len(waiting.data) > room:
+                continue
+            try:
+                proofs_us = add_proof_us(self._state.params, proofs_us, waiting.transaction.payload)
+            except TooCostly:
                 continue
             picked.append(waiting.data)
             room -= len(waiting.data)
         return picked
+
+    async def next_unproven(self) -> Waiting:
+        """Return the first transaction whose proof nobody has verified, once there is one; `settle` it then."""
+        while not self._unproven:
+            self._came = trio.Event()
+            await self._came.wait()
+        return next(iter(self._unproven.values()))
+
+    def settle(self, waiting: Waiting, error: InvalidProof | None) -> None:
+        """Let a transaction come into blocks; if its proof does not hold, drop it and refuse its author's next ones."""
+        self._unproven.pop(waiting.id, None)
+        signed = waiting.transaction
+        assert isinstance(signed, SignedTransaction), "only accounts' proofs are verified later"
+        if error is None:
+            return
+        while len(self._at_fault) >= MAX_AT_FAULT:
+            del self._at_fault[next(iter(self._at_fault))]
+        self._at_fault[signed.sender] = self._state.head.height + REFUSED_BLOCKS
+        if waiting.id in self._by_id:
+            self._drop(waiting.id, error)
 
     def has_includable(self) -> bool:
         """Return whether a block made now would have a transaction."""
@@ -171,10 +217,30 @@ class Mempool:
             )
         if signed.nonce in waiting:
             raise WrongNonce(f"another transaction with nonce {signed.nonce} is waiting", have=signed.nonce)
+        self._check_proofs(signed, [other.transaction for other in waiting.values()])
         floor = self._state.params.fee_floor_units
         if signed.fee < floor:
             raise FeeTooLow("the fee is below the floor", have=signed.fee, need=floor)
         _check_balance(signed, purses.get_units(self._state.view, purses.balance_of(signed.sender)))
+
+    def _check_proofs(self, signed: SignedTransaction, others: Sequence[Transaction]) -> None:
+        """Raise if an account brings a costly proof too many, or one after a false one."""
+        if not self._is_costly(signed):
+            return
+        until = self._at_fault.get(signed.sender, 0)
+        if self._state.head.height < until:
+            raise TransactionRefused(f"a proof of this account did not hold; no other until height {until}", need=until)
+        count = sum(map(self._is_costly, others))
+        if count >= MAX_PROOFS_PER_ACCOUNT:
+            raise MempoolFull(f"{count} costly proofs of this account are waiting", have=count)
+
+    def _is_costly(self, transaction: Transaction) -> bool:
+        return get_proof_us(self._state.params, transaction.payload) > 0
+
+    def _note_proof(self, waiting: Waiting) -> None:
+        if self._is_costly(waiting.transaction):
+            self._unproven[waiting.id] = waiting
+            self._came.set()
 
     def _check_again(self, waiting: Waiting, next_nonce: int, balance: int) -> None:
         signed = waiting.transaction
@@ -203,7 +269,7 @@ class Mempool:
 
     def _runnable(self, address: bytes) -> Iterator[Waiting]:
         nonce, waiting = get_next_nonce(self._state.view, address), self._accounts[address]
-        while nonce in waiting:
+        while nonce in waiting and waiting[nonce].id not in self._unproven:
             yield waiting[nonce]
             nonce += 1
 
@@ -212,6 +278,7 @@ class Mempool:
         if waiting is None:
             return
         self._size_bytes -= len(waiting.data)
+        self._unproven.pop(identity, None)
         match waiting.transaction:
             case SignedTransaction() as signed:
                 del self._accounts[signed.sender][signed.nonce]

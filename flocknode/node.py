@@ -35,6 +35,7 @@ from flocknode.participants.kit import Kit
 from flocknode.participants.performer import Performer
 from flocknode.participants.sender import Sender
 from flocknode.processes import raise_file_limit, share_one_heap
+from flocknode.proofs import ProofVerifier
 from flocknode.relay.courier import Courier
 from flocknode.relay.last_hop import Publisher
 from flocknode.relay.mix import Mix
@@ -341,6 +342,7 @@ async def run_parts(node: Node) -> None:
         first_height = node.chain.head.height + 1
         await nursery.start(node.replica.run)
         nursery.start_soon(node.outgoing.run)
+        nursery.start_soon(ProofVerifier(node.chain, node.mempool, node.replica.notice_transaction).run)
         nursery.start_soon(node.mix.run)
         nursery.start_soon(follow_blocks, node, first_height)
         nursery.start_soon(follow_catch_up, node.chain, node.replica, node.kit.works)

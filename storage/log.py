@@ -4,8 +4,8 @@ So a crash leaves the log, the state and the head of one and the same height. Wh
 elsewhere; this module only refuses what could not be the next entry.
 """
 
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from itertools import islice
 from typing import TypeVar
 
@@ -93,6 +93,12 @@ class ChainStore(LogReader):
         super().__init__(database)
         self._database = database
         self._head = super().load_head()
+
+    @contextmanager
+    def freeze(self) -> Iterator[LogReader]:
+        """Give the log as it is now, whatever is appended meanwhile: single reads of the log itself see two heights."""
+        with closing(self._database.snapshot()) as snapshot:
+            yield LogReader(snapshot)
 
     def initialise(self, head: Head, state_records: Mapping[bytes, bytes], buckets: Sequence[bytes]) -> None:
         """Store the genesis state: the head of height 0, all state records, all 256 buckets. Only in an empty store."""

@@ -83,6 +83,11 @@ class MemoryDatabase:
         self._disk.on_commit()
         self._disk.pass_point("batch done")
 
+    def snapshot(self) -> "MemoryDatabase":
+        frozen = MemoryDatabase(self._disk)
+        frozen._records, frozen._keys = dict(self._records), self._keys
+        return frozen
+
     def close(self) -> None:
         return
 
