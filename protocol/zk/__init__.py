@@ -12,7 +12,7 @@ order of a round:
     VERIFY    aggregation.verify_aggregation                     every replica
     LOG       aggregation.aggregate_digest
     CONSULT   opening.decode_aggregate, consultation.consult     the next cohort
-    masking   a round in which the aggregator sees no single update
+    mask_keys, masking   a round in which the aggregator sees no single update
     proof_file   a proof for people without a node
 
 Everything is a pure function; randomness is an argument. `group.py` alone knows the curve's library. Provers need numpy

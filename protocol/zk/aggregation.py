@@ -71,8 +71,12 @@ def verify_aggregation(statement: Statement, aggregation: Aggregation) -> None:
     verify_rows(transcript, get_generators(statement.context.parameters), rows, aggregation.proof)
 
 
+@lru_cache(maxsize=MAX_VERIFIED)
 def compute_product(statement: Statement) -> bytes:
-    """Return Enc(w), the weighted product of all summed commitments. Raises `InvalidProof` for a false statement."""
+    """Return Enc(w), the weighted product of all summed commitments. Raises `InvalidProof` for a false statement.
+
+    Remembered as `verify_aggregation` is: of a masked round every replica computes it.
+    """
     return multiply_commitments(check_statement(statement), _get_weights(statement))
 
 

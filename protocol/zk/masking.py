@@ -1,9 +1,9 @@
 """Masked mode: the aggregator learns the sum of the updates and none of them.
 
-Every pair of clients shares a seed of 32 bytes, an X25519 secret hashed for the round. It expands to a mask modulo
-2^64 for each value and modulo r for each blinding; of a pair, the client with the smaller key adds it to a_i W_i and
-a_i s_i, the other takes it off. So all masks cancel in the sum, and any vector alone is noise. Whoever is missing
-leaves his masks behind: the round is run again without him, with fresh keys, blindings and commitments.
+Every pair of clients shares a seed of 32 bytes (`mask_keys`), an X25519 secret hashed for the round. It expands to a
+mask modulo 2^64 for each value and modulo r for each blinding; of a pair, the client with the smaller key adds it to
+a_i W_i and a_i s_i, the other takes it off. So all masks cancel in the sum, and any vector alone is noise. Whoever is
+missing leaves his masks behind: the round is run again without him, with fresh keys, blindings and commitments.
 
 If the sum does not open Enc(w), clients publish their X25519 secrets of the round, which only serve it: that opens
 their masks, at the price of their updates' secrecy, and shows whose vector contradicts his commitment.
@@ -13,10 +13,8 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from nacl import bindings, exceptions
 from numpy.typing import NDArray
 
-from protocol.crypto import hash_parts
 from protocol.errors import InvalidProof
 from protocol.zk.commitment import aggregate_bytes
 from protocol.zk.expansion import expand, expand_scalars
@@ -25,7 +23,6 @@ from protocol.zk.opening import Aggregate, Opening, opens
 from protocol.zk.parameters import VALUE_LIMIT, WEIGHTS_LIMIT, ZkParameters
 
 MASK_BYTES = 8
-SEED_BYTES = 32
 
 
 class Masked(NamedTuple):
@@ -33,31 +30,6 @@ class Masked(NamedTuple):
 
     values: NDArray[np.uint64]
     blindings: tuple[int, ...]
-
-
-# --- the seeds that pairs share --------------------------------------------------------------------------------------
-
-
-def mask_public_key(secret: bytes) -> bytes:
-    """Return the X25519 public key (32 bytes), which a client puts on the log, of its 32 secret bytes of the round."""
-    return bindings.crypto_scalarmult_base(secret)
-
-
-def derive_seed(secret: bytes, peer: bytes, context: bytes) -> bytes:
-    """Return the seed that a client shares with the owner of the public key `peer`, for the round of this digest.
-
-    Both derive the same. Raises `InvalidProof` for a public key that gives no secret.
-    """
-    try:
-        shared = bindings.crypto_scalarmult(secret, peer)
-    except (exceptions.CryptoError, ValueError, RuntimeError) as error:
-        raise InvalidProof("a masking key that shares no secret", key=peer.hex()) from error
-    return hash_parts("flock/zk/seed", context, shared, *sorted((mask_public_key(secret), peer)))
-
-
-def derive_seeds(secret: bytes, peers: Mapping[bytes, bytes], context: bytes) -> dict[bytes, bytes]:
-    """Return the seed shared with each peer, whose key names its X25519 public key."""
-    return {key: derive_seed(secret, public, context) for key, public in peers.items()}
 
 
 # --- what a client sends, and the sum of it --------------------------------------------------------------------------

@@ -12,16 +12,14 @@ from protocol.zk.aggregation import aggregate_digest
 from protocol.zk.commitment import aggregate_bytes
 from protocol.zk.consultation import consult
 from protocol.zk.group import ORDER, multiply
+from protocol.zk.mask_keys import derive_seeds, mask_public_key
 from protocol.zk.masking import (
     Masked,
     add_masked,
     contradicts,
     decode_masked,
-    derive_seed,
-    derive_seeds,
     encode_masked,
     mask_opening,
-    mask_public_key,
     open_masks,
 )
 from protocol.zk.opening import Aggregate, Opening, add_openings
@@ -35,7 +33,9 @@ SECRETS = [filled(f"mask {index}") for index in range(4)]
 PUBLIC = dict(zip(KEYS, map(mask_public_key, SECRETS), strict=True))
 DIGEST = context_digest(ROUND.context)
 SEEDS = [
-    derive_seeds(secret, {peer: public for peer, public in PUBLIC.items() if peer != key}, DIGEST)
+    derive_seeds(
+        secret, client=key, peers={peer: public for peer, public in PUBLIC.items() if peer != key}, context=DIGEST
+    )
     for key, secret in zip(KEYS, SECRETS, strict=True)
 ]
 CHECK = filled("check")
@@ -62,21 +62,6 @@ def find_liars(vectors: list[Masked]) -> list[int]:
             randomness=CHECK,
         )
     ]
-
-
-def test_both_of_a_pair_derive_the_same_seed() -> None:
-    """For every pair, and no two pairs, nor two rounds, share one."""
-    for left, right in itertools.combinations(range(4), 2):
-        assert SEEDS[left][KEYS[right]] == SEEDS[right][KEYS[left]]
-    assert len({seed for seeds in SEEDS for seed in seeds.values()}) == 6
-    assert derive_seed(SECRETS[0], PUBLIC[KEYS[1]], b"other") != SEEDS[0][KEYS[1]]
-
-
-@pytest.mark.parametrize("weak", [bytes(32), b"\x01" + bytes(31)])
-def test_a_key_that_shares_no_secret_is_refused(weak: bytes) -> None:
-    """Points of small order give every secret the same answer."""
-    with pytest.raises(InvalidProof, match="shares no secret"):
-        derive_seed(SECRETS[0], weak, DIGEST)
 
 
 def test_masks_cancel_and_the_sum_is_the_aggregate() -> None:
