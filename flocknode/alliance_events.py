@@ -6,7 +6,8 @@ from flocknode.rpc.records import AllianceEvent
 from protocol.crypto import integer_bytes
 from protocol.formulas.alliance import is_better
 from protocol.rules.alliance.absence import has_trained
-from protocol.rules.alliance.commitments import get_published
+from protocol.rules.alliance.commitments import get_published, is_masked
+from protocol.rules.alliance.masks import find_unopened
 from protocol.rules.alliance.records import (
     ALLIANCES,
     Alliance,
@@ -35,7 +36,7 @@ def tell_alliances(
     for key in sorted(key for key in changes if key.startswith(ALLIANCES.prefix)):
         number = key.removeprefix(ALLIANCES.prefix)
         old, alliance = ALLIANCES.get(before, number), ALLIANCES.get(after, number)
-        if alliance is None or (old is not None and (old.round, old.phase) == (alliance.round, alliance.phase)):
+        if alliance is None or (old is not None and _get_place(old) == _get_place(alliance)):
             continue
         if old is not None:
             result = ROUND_RESULTS.get(after, number, integer_bytes(old.round))
@@ -43,6 +44,11 @@ def tell_alliances(
                 outcome = result.outcome.name.lower()
                 yield alliance, old.round, outcome, describe_result(result, old, alliance, name)
         yield alliance, alliance.round, alliance.phase.name.lower(), describe_phase(after, alliance, name)
+
+
+def _get_place(alliance: Alliance) -> tuple[int, AlliancePhase, int]:
+    # A phase may follow itself, when the next aggregator has its turn.
+    return alliance.round, alliance.phase, alliance.phase_height
 
 
 def make_alliance_event(
@@ -80,6 +86,9 @@ def describe_step(view: StateView, alliance: Alliance, name: Namer) -> str:
     number, current = alliance.round, get_round(view, alliance.id, alliance.round)
     sheets = [get_sheet(view, alliance.id, number, one.address) for one in current.voters]
     match alliance.phase:
+        case AlliancePhase.TRAIN if current.dropped:
+            gone, left = list_names(current.dropped, name), list_names(current.proposers, name)
+            return f"again without {gone}: {left} commit anew to what they trained"
         case AlliancePhase.TRAIN:
             return f"{list_names(current.proposers, name)} train; {list_names(current.voters, name)} judge"
         case AlliancePhase.HOLD:
@@ -87,17 +96,37 @@ def describe_step(view: StateView, alliance: Alliance, name: Namer) -> str:
             return f"{made} of {len(current.proposers)} updates are there; the voters fetch them"
         case AlliancePhase.SEAL:
             made = sum(has_trained(view, alliance, one.address) for one in current.proposers)
+            if is_masked(alliance):
+                return f"{made} of {len(current.proposers)} committed; they mask their updates with one another's keys"
             return f"{made} of {len(current.proposers)} committed; they seal updates to {name_turn(current, name)}"
+        case AlliancePhase.AGGREGATE if is_masked(alliance):
+            return f"{len(current.frozen)} masked updates are there; {name_turn(current, name)} adds them"
         case AlliancePhase.AGGREGATE:
             return f"{len(current.frozen)} sealed updates count; {name_turn(current, name)} sums them under a proof"
         case AlliancePhase.VOTE if current.aggregators and not has_sum(view, alliance):
             return "too few are left to hide each other, so there is no sum; the voters check who is accused"
+        case AlliancePhase.VOTE if is_masked(alliance):
+            return (
+                "the sum is published, Enc(w) hashed on the log; the voters see that one opens the other, and score it"
+            )
         case AlliancePhase.VOTE if current.aggregators:
             return "the sum is proven and hashed on the log; the voters score it unseen"
         case AlliancePhase.VOTE:
             return f"{len(current.frozen)} updates count, which 2/3 of the voters hold; they score them unseen"
         case AlliancePhase.REVEAL:
             return f"{sum(sheet.commitment is not None for sheet in sheets)} of {len(sheets)} voters committed"
+        case AlliancePhase.DISPUTE:
+            return f"{name_turn(current, name)} says that the sum does not open Enc(w); the voters add it up themselves"
+        case AlliancePhase.UNMASK:
+            clients = tuple(one for one in current.proposers if one.address in current.frozen)
+            return f"2/3 of the voters say so too: {list_names(clients, name)} open their masks"
+        case AlliancePhase.VERDICT:
+            silent = len(find_unopened(view, alliance))
+            return (
+                f"{silent} masks stayed closed; the voters work out who lied"
+                if silent
+                else "the voters work out who lied"
+            )
         case _:
             return f"{len(current.accepted)} of {len(current.frozen)} updates are accepted; the voters aggregate them"
 

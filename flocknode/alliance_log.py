@@ -61,7 +61,8 @@ def make_round_proof(log: BlockLog, alliance: Alliance, round: int) -> ProofFile
     result = get_result(log.view, alliance.id, round)
     then = alliance if result is None else rewind(log.view, alliance, round)
     published = get_published(log.view, then) if is_private(alliance) else None
-    if result is None or published is None or published.proven is None:
+    # A sum of masked updates opens what it must: it has no other proof.
+    if result is None or published is None or published.proven is None or published.proven.proof is None:
         raise NotFound(f"round {round + 1} of alliance {alliance.id} has no proof: none was published, or it runs yet")
     updates: dict[Address, CommittedUpdate] = {}
     proven: ProvenSum | None = None

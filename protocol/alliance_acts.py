@@ -153,11 +153,15 @@ class ConfirmAggregate(Record, tag=64):
 
 
 class CommitUpdate(Record, tag=65):
-    """A proposer's commitment to its update, where updates are hidden (VI.H): it comes before anything is revealed."""
+    """A proposer's commitment to its update, where updates are hidden (VI.H): it comes before anything is revealed.
+
+    Where they are masked, with the X25519 public key of this attempt (`zk.mask_keys`), from which all masks come.
+    """
 
     alliance: Count
     round: Count
     update: CommittedUpdate
+    mask_key: Bytes32 | None
 
 
 class RevealUpdate(Record, tag=66):
@@ -199,6 +203,54 @@ class PublishAggregate(Record, tag=67):
     accused: Annotated[tuple[Accusation, ...], Meta(max_length=MAX_CLIENTS)]
 
 
+class ShareMasked(Record, tag=68):
+    """A proposer's masked update as a blob, which may be seen by all, for it is noise (`zk.masking.encode_masked`)."""
+
+    alliance: Count
+    round: Count
+    blob: BlobId
+
+
+class PublishMasked(Record, tag=69):
+    """The sum of all masked updates: a blob with it and its blindings in clear, which open Enc(w): the whole proof."""
+
+    alliance: Count
+    round: Count
+    blob: BlobId
+
+
+class DisputeMasked(Record, tag=70):
+    """The aggregator says that the sum of the masked updates does not open Enc(w), so somebody lied."""
+
+    alliance: Count
+    round: Count
+
+
+class JudgeSum(Record, tag=71):
+    """A voter says of a dispute whether the sum of the masked updates opens Enc(w)."""
+
+    alliance: Count
+    round: Count
+    opens: bool
+
+
+class OpenMask(Record, tag=72):
+    """A client shows the secret behind its public key of this attempt, so that all can see whether it lied."""
+
+    alliance: Count
+    round: Count
+    secret: Bytes32
+
+
+class AccuseMasked(Record, tag=73):
+    """A voter names all whose opened vector contradicts its commitment, or who cannot be checked; sorted."""
+
+    alliance: Count
+    round: Count
+    liars: Annotated[tuple[Address, ...], Meta(max_length=MAX_CLIENTS)]
+
+
+MaskedPayload = ShareMasked | PublishMasked | DisputeMasked | JudgeSum | OpenMask | AccuseMasked
 AlliancePayload = (
     CreateAlliance
     | JoinAlliance
@@ -215,6 +267,7 @@ AlliancePayload = (
     | CommitUpdate
     | RevealUpdate
     | PublishAggregate
+    | MaskedPayload
 )
 
 
@@ -231,6 +284,8 @@ def check_alliance_payload(payload: AlliancePayload) -> None:
             clients = [accusation.client for accusation in accused]
             if clients != sorted(set(clients)):
                 raise Malformed("the accused are not sorted and distinct")
+        case AccuseMasked(liars=liars) if list(liars) != sorted(set(liars)):
+            raise Malformed("the liars are not sorted and distinct")
 
 
 def check_alliance_spec(spec: AllianceSpec) -> None:

@@ -48,10 +48,15 @@ class RewardRule(IntEnum):
 
 
 class Privacy(IntEnum):
-    """Who sees updates: everybody; or only a round's aggregator, which proves their sum (VI.H)."""
+    """Who sees updates: everybody; only a round's aggregator, which proves their sum (VI.H); or nobody but their sum.
+
+    Masked ones cost more when somebody is missing, for then the round is run again, and when a client lies: to find it,
+    all clients of the round open their masks.
+    """
 
     CLEAR = 1
     ZK = 2
+    MASKED = 3
 
 
 class AllianceSettings(Record):
@@ -77,7 +82,7 @@ class AllianceSettings(Record):
     privacy: Privacy
     # How long each step of a round stays open at most; it closes early when all have acted.
     train_phase_ms: PhaseMs
-    # Also for sealing updates to an aggregator, where they are hidden.
+    # Also for sealing updates to an aggregator, or sharing masked ones, where they are hidden.
     hold_phase_ms: PhaseMs
     aggregate_phase_ms: PhaseMs
     vote_phase_ms: PhaseMs

@@ -142,6 +142,11 @@ class AlliancePlay:
         return self.record.round
 
     @property
+    def place(self) -> tuple[int, AlliancePhase, int]:
+        """Return what is another in every phase, also where one follows itself."""
+        return self.round, self.phase, self.record.phase_height
+
+    @property
     def round_record(self) -> AllianceRound:
         return get_round(self.ledger.state, self.alliance, self.round)
 
@@ -209,8 +214,8 @@ class AlliancePlay:
 
     def leave_phase(self) -> None:
         """Make blocks until the phase that it is in now is over."""
-        here = (self.round, self.phase)
-        self.ledger.run_until(lambda: (self.round, self.phase) != here, after_ms=STEP_MS, limit=200)
+        here = self.place
+        self.ledger.run_until(lambda: self.place != here, after_ms=STEP_MS, limit=200)
 
     def end_step(self, phase: AlliancePhase) -> "AlliancePlay":
         """Let what is queued into a block, and wait for the end of a phase if that did not bring it."""

@@ -36,9 +36,11 @@ MODEL = linear_model(inputs=2, outputs=2)
 class PrivatePlay(AlliancePlay):
     """An alliance play whose proposers commit, seal and are summed."""
 
+    privacy = Privacy.ZK
+
     def __init__(self, *, participants: int = 8, params: Params = PARAMS, rounds: int = 2, **options) -> None:
         settings = replace(
-            params.alliance.settings, rounds=rounds, privacy=Privacy.ZK, attribution=Attribution.AGGREGATE
+            params.alliance.settings, rounds=rounds, privacy=self.privacy, attribution=Attribution.AGGREGATE
         )
         metric = MetricSpec("r2", True, 0, 1_000_000)
         spec = make_spec(settings, model=MODEL, metric=metric, participants=participants)
@@ -81,6 +83,10 @@ class PrivatePlay(AlliancePlay):
         proof = prove_knowledge(context, person.address, commitment, opening, randomness=seed_of("u", person.name))
         return CommittedUpdate(commitment, sign_commitment(person.seed, context, commitment), proof)
 
+    def commit_update(self, person: Person) -> CommitUpdate:
+        """Return how a proposer binds itself to its update."""
+        return CommitUpdate(self.alliance, self.round, self.committed(person), None)
+
     def key(self, person: Person) -> bytes:
         """Return the key of a proposer's sealed blob, another for each aggregator."""
         return seed_of("blob key", person.name, self.round, self.round_record.turn)
@@ -118,7 +124,7 @@ class PrivatePlay(AlliancePlay):
     def train(self, proposers: Sequence[Person] | None = None) -> "PrivatePlay":
         """Commit to updates, and go on to what follows."""
         for person in self.proposers() if proposers is None else proposers:
-            self.ledger.send(person, CommitUpdate(self.alliance, self.round, self.committed(person)))
+            self.ledger.send(person, self.commit_update(person))
         self.end_step(AlliancePhase.TRAIN)
         return self
 

@@ -100,7 +100,7 @@ async def commit_update(kit: Kit, alliance: Alliance) -> None:
         update = await keep_up(kit, alliance, lambda: hide(kit, alliance))
         kit.diary.save_hidden(alliance.id, alliance.round, update)
         checkpoint_file(kit, alliance).unlink(missing_ok=True)
-    await kit.sender.apply(CommitUpdate(alliance.id, alliance.round, update))
+    await kit.sender.apply(CommitUpdate(alliance.id, alliance.round, update, None))
     kit.report(alliance, f"committed to its update in {len(update.commitment)} bytes, which nobody sees")
 
 

@@ -157,6 +157,7 @@ class Share(Result):
 class ProvenSum(Result):
     """The sum of a round with hidden updates (VI.H): who proved it, and the hashes of Enc(w) and of the proof.
 
+    A sum of masked updates needs no proof: it opens Enc(w), as anybody can see.
     `summed` are those whose updates are in it; `liars` were left out as the aggregator showed to the voters,
     `unreadable` on its word. With too few others to hide each other there is no sum, and only that is said.
     """

@@ -42,6 +42,7 @@ TABLES = {
     b"Fc": "closing of an alliance",
     b"Fe": "proven sum",
     b"Fk": "commitment to an update",
+    b"Fm": "mask key of a client",
     b"Fr": "result of a round",
     b"Fs": "units given to a pool",
     b"Fx": "sealed key of an update",

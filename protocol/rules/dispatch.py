@@ -1,25 +1,32 @@
 """Each kind of transaction and the rule that it follows."""
 
 from protocol.alliance_acts import (
+    AccuseMasked,
     AlliancePayload,
     CancelAlliance,
     CommitUpdate,
     CommitVote,
     ConfirmAggregate,
     CreateAlliance,
+    DisputeMasked,
     FundAlliance,
     HoldUpdates,
     JoinAlliance,
+    JudgeSum,
     LeaveAlliance,
+    MaskedPayload,
+    OpenMask,
     ProposeUpdate,
     PublishAggregate,
+    PublishMasked,
     RevealUpdate,
     RevealVote,
+    ShareMasked,
     TopUpStake,
     VerifyAlliance,
 )
 from protocol.rules import accounts, standing
-from protocol.rules.alliance import acts, founding, membership, private_acts
+from protocol.rules.alliance import acts, founding, masked_acts, membership, private_acts
 from protocol.rules.arena import delegation, funding, keys, proofs, scoring, submissions, tasks
 from protocol.rules.context import Context
 from protocol.state import Overlay
@@ -131,6 +138,25 @@ def apply_alliance_payload(state: Overlay, context: Context, sender: bytes, payl
             private_acts.reveal_update(state, context, sender, payload)
         case PublishAggregate():
             private_acts.publish_aggregate(state, context, sender, payload)
+        case _:
+            apply_masked_payload(state, context, sender, payload)
+
+
+def apply_masked_payload(state: Overlay, context: Context, sender: bytes, payload: MaskedPayload) -> None:
+    """Hand a payload about masked updates to its rule; raises a `ProtocolError` when it breaks it."""
+    match payload:
+        case ShareMasked():
+            masked_acts.share_masked(state, context, sender, payload)
+        case PublishMasked():
+            masked_acts.publish_masked(state, context, sender, payload)
+        case DisputeMasked():
+            masked_acts.dispute_masked(state, context, sender, payload)
+        case JudgeSum():
+            masked_acts.judge_sum(state, context, sender, payload)
+        case OpenMask():
+            masked_acts.open_mask(state, context, sender, payload)
+        case AccuseMasked():
+            masked_acts.accuse_masked(state, context, sender, payload)
 
 
 def apply_anonymous(state: Overlay, context: Context, payload: AnonymousPayload) -> None:

@@ -13,6 +13,7 @@ from flocknode.task_events import TaskHistory, get_position
 from storage.database import Database
 from storage.log import ChainStore
 from tests.alliance_play import BAD, AlliancePlay
+from tests.masked_play import MaskedPlay
 from tests.private_play import PrivatePlay
 
 STEPS = ["draw", "train", "hold", "vote", "reveal", "confirm"]
@@ -134,3 +135,42 @@ def test_a_round_of_liars_tells_that_there_is_no_sum_and_who_lied(tmp_path):
     assert vote == "too few are left to hide each other, so there is no sum; the voters check who is accused"
     (void,) = [event.text for event in told if event.phase == "void"]
     assert void == f"0 of 3 updates, 3 voters, shown to lie: {', '.join(liar.name for liar in liars)}"
+
+
+def test_a_masked_round_tells_who_is_missing_and_who_lied(tmp_path):
+    """Run again without a dropper; one aggregator is silent, the next disputes; all masks but one are opened."""
+    play = MaskedPlay(rounds=1).begin().train()
+    gone, liar, other = play.proposers()
+    first, second = play.aggregators()
+    play.seal([liar, other]).hold()
+    play.train().seal(spoiled=[liar]).hold()
+    play.fail().dispute().judge().unmask([other])
+    play.accuse()
+    database = Database(tmp_path)
+    _, _, told = follow(play, Chain(play.ledger.document, ChainStore(database)), play.stranger.address)
+    database.close()
+    attempt, dispute = ["train", "seal", "hold"], ["aggregate", "aggregate", "dispute", "unmask", "verdict"]
+    assert [event.phase for event in told] == ["opening", "draw", *attempt, *attempt, *dispute, "void", "finished"]
+    texts = {event.phase: event.text for event in told}
+    assert texts["train"].startswith(f"again without {gone.name}: ")
+    assert texts["seal"] == "2 of 2 committed; they mask their updates with one another's keys"
+    assert texts["aggregate"] == f"2 masked updates are there; {second.name} adds them"
+    assert texts["dispute"].startswith(f"{second.name} says")
+    assert liar.name in texts["unmask"]
+    assert gone.name not in texts["unmask"]
+    assert texts["verdict"].startswith("1 masks stayed closed")
+    assert {name for name in (gone.name, first.name, liar.name) if name in texts["void"]} == {
+        gone.name,
+        first.name,
+        liar.name,
+    }
+
+
+def test_a_masked_sum_is_told_as_its_own_proof(tmp_path):
+    """Nobody proves anything else."""
+    play = MaskedPlay(rounds=1).begin().run_round()
+    database = Database(tmp_path)
+    _, _, told = follow(play, Chain(play.ledger.document, ChainStore(database)), play.stranger.address)
+    database.close()
+    (voting,) = [event.text for event in told if event.phase == "vote"]
+    assert voting.startswith("the sum is published, Enc(w) hashed on the log")

@@ -45,6 +45,7 @@ from tests.alliance_play import AlliancePlay, make_spec
 from tests.arena_play import STEP_MS, Play
 from tests.ledger_driver import FML, Ledger, Person, seed_of
 from tests.ledger_invariants import expect_sound
+from tests.masked_play import MaskedPlay
 from tests.private_play import ZK, PrivatePlay
 
 
@@ -102,7 +103,7 @@ def play_everything() -> Play:
 
 
 def play_alliances(play: Play) -> None:
-    """Call one alliance off, let another lose, leave and fill up a stake, and a third hide its updates."""
+    """Call one alliance off, let another lose, leave and fill up a stake, and others hide and mask their updates."""
     spec = make_spec(DEVNET.alliance.settings, base_task=3, fresh_model=None)
     called_off = AlliancePlay(ledger=play.ledger, spec=spec, escrow=0)
     called_off.send(called_off.creator, CancelAlliance(1))
@@ -119,6 +120,12 @@ def play_alliances(play: Play) -> None:
     private = PrivatePlay(ledger=play.ledger, participants=6, rounds=1, params=play.ledger.before.params)
     private.begin().run_round()
     assert private.phase is AlliancePhase.FINISHED
+    masked = MaskedPlay(ledger=play.ledger, participants=6, rounds=2, params=play.ledger.before.params)
+    masked.begin().run_round()
+    masked.draw().train()
+    masked.seal(spoiled=masked.proposers()[:1]).hold()
+    masked.dispute().judge().unmask().accuse()
+    assert masked.phase is AlliancePhase.FINISHED
 
 
 def digest_of_log(play: Play) -> str:

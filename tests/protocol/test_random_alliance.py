@@ -10,7 +10,6 @@ from msgspec.structs import replace
 from protocol.alliance_acts import (
     AlliancePayload,
     CancelAlliance,
-    CommitUpdate,
     ConfirmAggregate,
     CreateAlliance,
     FundAlliance,
@@ -174,7 +173,8 @@ class Chaos:
                     blob = BlobId(seed_of(person.name, round, alliance), 0 if self.is_wrong() else 2_000)
                     self.ledger.send(person, ProposeUpdate(alliance, round, blob))
                 case CommitOwnUpdate():
-                    self.ledger.send(person, CommitUpdate(alliance, round, self.choose_committed(play, person)))
+                    committed = play.commit_update(person)
+                    self.ledger.send(person, replace(committed, update=self.choose_committed(play, person)))
                 case RevealOwnUpdate():
                     reveal = play.revealed(person)
                     self.ledger.send(person, replace(reveal, box=bytes(80)) if self.is_wrong() else reveal)

@@ -26,6 +26,7 @@ from protocol.errors import NotFound
 from protocol.rules.alliance import records, results
 from protocol.rules.alliance.absence import has_trained
 from protocol.rules.alliance.commitments import get_published, is_private
+from protocol.rules.alliance.masks import find_unopened
 from protocol.rules.alliance.records import CLOSED_PHASES, AlliancePhase, get_round, get_sheet, get_update
 from protocol.rules.alliance.results import ROUND_RESULTS, AllianceRole, Outcome
 from protocol.state import StateView
@@ -59,7 +60,7 @@ def describe_sum(state: StateView, alliance: records.Alliance, number: int) -> P
     return ProvenSum(
         aggregator=published.aggregator.hex(),
         digest=None if proven is None else proven.digest.hex(),
-        proof=None if proven is None else proven.proof.hex(),
+        proof=None if proven is None or proven.proof is None else proven.proof.hex(),
         root=None if proven is None else proven.blob.root.hex(),
         summed=() if proven is None else tuple(client.hex() for client in proven.clients),
         liars=tuple(client.hex() for client in published.liars),
@@ -112,9 +113,10 @@ def describe_settled(result: results.RoundResult, number: int) -> Round:
 def describe_running(state: StateView, alliance: records.Alliance) -> Round:
     """Return the round that is going on; before the draw nobody is selected."""
     current = get_round(state, alliance.id, alliance.round)
-    selected = [(one, AllianceRole.PROPOSER) for one in current.proposers]
+    selected = [(one, AllianceRole.PROPOSER) for one in (*current.proposers, *current.dropped)]
     selected += [(one, AllianceRole.VOTER) for one in current.voters]
     selected += [(one, AllianceRole.AGGREGATOR) for one in current.aggregators[: current.turn + 1]]
+    absent = [one for one in current.dropped if one.is_absent]
     return Round(
         round=alliance.round,
         state="running",
@@ -135,7 +137,7 @@ def describe_running(state: StateView, alliance: records.Alliance) -> Round:
                 stake_units=one.stake,
                 merit_millionths=None,
                 has_acted=has_acted(state, alliance, one.address, role),
-                is_absent=False,
+                is_absent=one in absent,
                 earned_units=0,
                 slashed_units=0,
             )
@@ -149,9 +151,12 @@ def has_acted(state: StateView, alliance: records.Alliance, address: bytes, role
     """Return whether a selected participant has done what the current step waits for; a proposer, its training."""
     if role is AllianceRole.AGGREGATOR:
         published = get_published(state, alliance)
-        return published is not None and published.aggregator == address
+        is_disputing = get_round(state, alliance.id, alliance.round).is_disputed
+        return is_disputing or (published is not None and published.aggregator == address)
     if role is AllianceRole.PROPOSER and alliance.phase is AlliancePhase.TRAIN:
         return has_trained(state, alliance, address)
+    if role is AllianceRole.PROPOSER and alliance.phase is AlliancePhase.UNMASK:
+        return address not in find_unopened(state, alliance)
     if role is AllianceRole.PROPOSER:
         return get_update(state, alliance.id, alliance.round, address) is not None
     sheet = get_sheet(state, alliance.id, alliance.round, address)
@@ -160,6 +165,8 @@ def has_acted(state: StateView, alliance: records.Alliance, address: bytes, role
         AlliancePhase.VOTE: sheet.commitment,
         AlliancePhase.REVEAL: sheet.ballot,
         AlliancePhase.CONFIRM: sheet.confirmation,
+        AlliancePhase.DISPUTE: sheet.opens,
+        AlliancePhase.VERDICT: sheet.liars,
     }
     return done.get(alliance.phase) is not None
 

@@ -2,7 +2,9 @@
 
 from protocol.formulas import alliance as formulas
 from protocol.rules.alliance.commitments import get_committed, is_private
+from protocol.rules.alliance.masks import find_unopened
 from protocol.rules.alliance.records import (
+    DISPUTED_PHASES,
     Alliance,
     AlliancePhase,
     AllianceRound,
@@ -17,13 +19,20 @@ def find_absent(state: StateView, alliance: Alliance, current: AllianceRound) ->
     """Return the proposers and voters that missed a step, as the round ends in the alliance's current phase."""
     sheets = get_sheets(state, alliance, current)
     voters = {voter for voter, sheet in sheets.items() if has_missed(sheet, alliance.phase)}
-    proposers = {
-        one.address
-        for one in current.proposers
-        if not has_trained(state, alliance, one.address)
-        or (alliance.phase >= AlliancePhase.SEAL and is_out_of_reach(state, alliance, current, sheets, one.address))
-    }
+    proposers = {one.address for one in current.proposers if is_missing(state, alliance, current, sheets, one.address)}
+    proposers |= {one.address for one in current.dropped if one.is_absent}
+    if alliance.phase in (AlliancePhase.UNMASK, AlliancePhase.VERDICT):
+        proposers |= set(find_unopened(state, alliance))
     return frozenset(voters | proposers)
+
+
+def is_missing(
+    state: StateView, alliance: Alliance, current: AllianceRound, sheets: dict[bytes, VoterSheet], proposer: bytes
+) -> bool:
+    """Return whether a proposer left out one of the steps up to the alliance's phase, so that it cannot be counted."""
+    if not has_trained(state, alliance, proposer):
+        return True
+    return alliance.phase >= AlliancePhase.SEAL and is_out_of_reach(state, alliance, current, sheets, proposer)
 
 
 def has_trained(state: StateView, alliance: Alliance, proposer: bytes) -> bool:
@@ -43,13 +52,14 @@ def is_out_of_reach(
 
 
 def has_missed(sheet: VoterSheet, last: AlliancePhase) -> bool:
-    """Return whether a voter left out one of the steps up to a phase."""
-    steps = (
-        (AlliancePhase.HOLD, sheet.held),
+    """Return whether a voter left out one of the steps up to a phase; after a disputed sum nobody votes."""
+    voted = (
         (AlliancePhase.VOTE, sheet.commitment),
         (AlliancePhase.REVEAL, sheet.ballot),
         (AlliancePhase.CONFIRM, sheet.confirmation),
     )
+    judged = ((AlliancePhase.DISPUTE, sheet.opens), (AlliancePhase.VERDICT, sheet.liars))
+    steps = ((AlliancePhase.HOLD, sheet.held), *(judged if last in DISPUTED_PHASES else voted))
     return any(done is None for phase, done in steps if phase <= last)
 
 

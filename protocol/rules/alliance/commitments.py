@@ -33,11 +33,14 @@ class Box(Record):
 
 
 class PublishedSum(Record):
-    """A sum that was proven: its blob, H(Enc(w)), the hash of the proof, and whose updates are in it."""
+    """A sum that was proven: its blob, H(Enc(w)), the hash of the proof, and whose updates are in it.
+
+    Where updates are masked there is no proof but the blob itself, which opens Enc(w).
+    """
 
     blob: BlobId
     digest: Digest
-    proof: Digest
+    proof: Digest | None
     clients: tuple[Address, ...]
 
 
@@ -71,6 +74,21 @@ def require_privacy(alliance: Alliance, *, is_hidden: bool) -> None:
         raise NotEligible(
             f"alliance {alliance.id} {'shows' if is_hidden else 'hides'} its updates: they are proposed "
             f"{'as they are' if is_hidden else 'as commitments'}",
+            alliance=alliance.id,
+        )
+
+
+def is_masked(alliance: Alliance) -> bool:
+    """Return whether nobody sees a single update of the alliance, not even an aggregator."""
+    return alliance.spec.settings.privacy is Privacy.MASKED
+
+
+def require_masking(alliance: Alliance, *, is_needed: bool) -> None:
+    """Return if the alliance masks its updates, or seals them, as an act needs it; raises `NotEligible`."""
+    if is_masked(alliance) != is_needed:
+        raise NotEligible(
+            f"alliance {alliance.id} {'seals' if is_needed else 'masks'} its updates: its aggregators "
+            f"{'open them' if is_needed else 'see their sum alone'}",
             alliance=alliance.id,
         )
 

@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 
 from protocol.alliance_settings import Attribution
-from protocol.rules.alliance.commitments import get_committed, is_private
+from protocol.rules.alliance.commitments import get_committed, is_masked, is_private
+from protocol.rules.alliance.masks import find_unopened
 from protocol.rules.alliance.records import (
+    DISPUTED_PHASES,
     Alliance,
     AlliancePhase,
     AllianceRound,
@@ -25,10 +27,14 @@ class TrainUpdate(Record):
 
 
 class CommitOwnUpdate(Record):
-    """Train on the own data from the latest model, and commit to the result, which stays hidden."""
+    """Train on the own data from the latest model, and commit to the result, which stays hidden.
+
+    `attempt` is `AllianceRound.attempt`: where updates are masked the round may be run again, with what was trained.
+    """
 
     alliance: Count
     round: Count
+    attempt: Count
 
 
 class RevealOwnUpdate(Record):
@@ -74,6 +80,38 @@ class ConfirmOwnAggregate(Record):
     round: Count
 
 
+class ShareOwnMasked(Record):
+    """Mask the update that was committed to with the seeds of all clients of this attempt, and name its blob."""
+
+    alliance: Count
+    round: Count
+    attempt: Count
+
+
+class JudgeOwnSum(Record):
+    """Add the masked updates, and say whether their sum opens Enc(w), as the aggregator disputes."""
+
+    alliance: Count
+    round: Count
+    attempt: Count
+
+
+class OpenOwnMask(Record):
+    """Show the secret of this attempt, which the voters need to find who lied."""
+
+    alliance: Count
+    round: Count
+    attempt: Count
+
+
+class AccuseOwnLiars(Record):
+    """Open all masks, and name who lied."""
+
+    alliance: Count
+    round: Count
+    attempt: Count
+
+
 AllianceDuty = (
     TrainUpdate
     | CommitOwnUpdate
@@ -83,6 +121,10 @@ AllianceDuty = (
     | VoteOnUpdates
     | RevealOwnVote
     | ConfirmOwnAggregate
+    | ShareOwnMasked
+    | JudgeOwnSum
+    | OpenOwnMask
+    | AccuseOwnLiars
 )
 
 
@@ -99,7 +141,7 @@ def _duties_in(state: StateView, alliance: Alliance, address: bytes) -> Iterator
     if current.is_proposer(address):
         yield from _proposer_duties(state, alliance, current, address)
     elif current.is_voter(address):
-        yield from _voter_duties(state, alliance, address)
+        yield from _voter_duties(state, alliance, current, address)
     elif alliance.phase is AlliancePhase.AGGREGATE and current.aggregator() == address:
         yield AggregateUpdates(alliance.id, alliance.round)
 
@@ -112,14 +154,21 @@ def _proposer_duties(
     match alliance.phase:
         case AlliancePhase.TRAIN if is_private(alliance):
             if not has_committed:
-                yield CommitOwnUpdate(alliance.id, number)
+                yield CommitOwnUpdate(alliance.id, number, current.attempt())
         case AlliancePhase.TRAIN if not has_update:
             yield TrainUpdate(alliance.id, number)
+        case AlliancePhase.SEAL if is_masked(alliance):
+            if has_committed and not has_update:
+                yield ShareOwnMasked(alliance.id, number, current.attempt())
+        case AlliancePhase.UNMASK if address in find_unopened(state, alliance):
+            yield OpenOwnMask(alliance.id, number, current.attempt())
         case AlliancePhase.SEAL if has_committed and not has_update and aggregator is not None:
             yield RevealOwnUpdate(alliance.id, number, aggregator)
 
 
-def _voter_duties(state: StateView, alliance: Alliance, address: bytes) -> Iterator[AllianceDuty]:
+def _voter_duties(
+    state: StateView, alliance: Alliance, current: AllianceRound, address: bytes
+) -> Iterator[AllianceDuty]:
     number, sheet = alliance.round, get_sheet(state, alliance.id, alliance.round, address)
     match alliance.phase:
         case AlliancePhase.HOLD if sheet.held is None:
@@ -131,6 +180,10 @@ def _voter_duties(state: StateView, alliance: Alliance, address: bytes) -> Itera
             yield RevealOwnVote(alliance.id, number)
         case AlliancePhase.CONFIRM if sheet.ballot is not None and sheet.confirmation is None:
             yield ConfirmOwnAggregate(alliance.id, number)
+        case AlliancePhase.DISPUTE if sheet.held is not None and sheet.opens is None:
+            yield JudgeOwnSum(alliance.id, number, current.attempt())
+        case AlliancePhase.VERDICT if sheet.opens is not None and sheet.liars is None:
+            yield AccuseOwnLiars(alliance.id, number, current.attempt())
 
 
 _ROUND_PHASES = (
@@ -141,6 +194,7 @@ _ROUND_PHASES = (
     AlliancePhase.VOTE,
     AlliancePhase.REVEAL,
     AlliancePhase.CONFIRM,
+    *DISPUTED_PHASES,
 )
 
 

@@ -159,12 +159,14 @@ def judge_private(
     2/3 confirm that, the round is void and costs the liars what a rejected update does. Who was called unreadable is
     neither paid nor slashed, for nobody else can tell; nor does its aggregator earn the fee, so that leaving somebody
     out never pays.
+
+    A round whose masked sum was rightly disputed is void as well, and costs its liars the same.
     """
-    is_late = alliance.phase is AlliancePhase.AGGREGATE and published is None
+    is_late = alliance.phase in (AlliancePhase.AGGREGATE, AlliancePhase.DISPUTE) and published is None
     failed = frozenset(one.address for one in current.aggregators[: current.turn + is_late])
     ballots = get_ballots(sheets)
     if published is None or not formulas.is_quorum(len(ballots), of=len(current.voters)):
-        return Judgement(outcome=Outcome.VOID, failed=failed)
+        return Judgement(outcome=Outcome.VOID, merits=dict.fromkeys(find_liars(sheets), 0), failed=failed)
     refusals = sum(ballot.is_refusal() for ballot in ballots.values())
     if formulas.is_quorum(refusals, of=len(current.voters)):
         blamed = published.aggregator
@@ -183,6 +185,12 @@ def judge_private(
         aggregator=None if published.unreadable else published.aggregator,
         failed=failed,
     )
+
+
+def find_liars(sheets: Mapping[bytes, VoterSheet]) -> tuple[bytes, ...]:
+    """Return whose masked update contradicts its commitment, as 2/3 of the voters say alike; nobody without them."""
+    counts = Counter(sheet.liars for sheet in sheets.values() if sheet.liars is not None)
+    return next((liars for liars, count in counts.items() if formulas.is_quorum(count, of=len(sheets))), ())
 
 
 # --- a vote on each update, then on the aggregate of the accepted ones -----------------------------------------------

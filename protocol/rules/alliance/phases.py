@@ -6,38 +6,37 @@ from protocol.alliance_settings import MAX_AGGREGATORS, MIN_PRIVATE_PROPOSERS
 from protocol.crypto import integer_bytes
 from protocol.formulas import alliance as formulas
 from protocol.formulas.arena import draw
-from protocol.rules import gifts, purses
+from protocol.rules import gifts
 from protocol.rules.alliance import pool
 from protocol.rules.alliance.absence import has_trained
-from protocol.rules.alliance.commitments import (
-    PUBLISHED,
-    drop_boxes,
-    get_published,
-    is_private,
-    prune_commitments,
-)
+from protocol.rules.alliance.commitments import PUBLISHED, drop_boxes, get_published, is_masked, is_private
 from protocol.rules.alliance.duties import votes_on_aggregate
-from protocol.rules.alliance.founding import end_unworked, forget_active
+from protocol.rules.alliance.ending import begin_round, close_round, count_roles, enter_phase, get_current
+from protocol.rules.alliance.founding import end_unworked
 from protocol.rules.alliance.judging import get_ballots, poll_updates
-from protocol.rules.alliance.membership import find_candidates, review_participants, unbond, unbond_stake
+from protocol.rules.alliance.masked_phases import (
+    close_adding,
+    close_dispute,
+    close_unmasking,
+    is_dispute_judged,
+    is_unmasking_complete,
+    is_verdict_complete,
+    run_again,
+)
 from protocol.rules.alliance.records import (
     UPDATES,
     Alliance,
     AlliancePhase,
-    AllianceRound,
     VoterSheet,
-    get_round,
     get_sheets,
     get_update,
     put_alliance,
     put_round,
     put_sheet,
     scan_active_alliances,
-    scan_participants,
 )
-from protocol.rules.alliance.settlement import pay_remainder, settle_round
 from protocol.rules.context import Context
-from protocol.rules.jobs import Funding, PhaseRule, has_enough_proposers, in_phase, is_past_deadline, with_block
+from protocol.rules.jobs import Funding, PhaseRule, has_enough_proposers, is_past_deadline, with_block
 from protocol.state import Overlay, StateView
 
 
@@ -49,18 +48,6 @@ def end_block(state: Overlay, context: Context) -> None:
         rule = PHASES[seen.phase]
         if rule.is_complete(state, context, seen) or is_past_deadline(context, seen):
             rule.close(state, context, seen)
-
-
-def enter_phase(
-    state: Overlay, context: Context, alliance: Alliance, phase: AlliancePhase, length_ms: int | None
-) -> None:
-    """Begin a phase at this block; a length of None has no deadline yet."""
-    put_alliance(state, in_phase(context, alliance, phase, length_ms))
-
-
-def get_current(state: StateView, alliance: Alliance) -> AllianceRound:
-    """Return the round that the alliance is in."""
-    return get_round(state, alliance.id, alliance.round)
 
 
 # --- opening and draw ------------------------------------------------------------------------------------------------
@@ -78,23 +65,6 @@ def close_opening(state: Overlay, context: Context, alliance: Alliance) -> None:
         return
     gifts.forget_gifts(state, pool.BOOK, alliance.id)
     begin_round(state, context, alliance)
-
-
-def begin_round(state: Overlay, context: Context, alliance: Alliance) -> None:
-    """Freeze who may be drawn, before the blocks that seed the draw exist."""
-    candidates = find_candidates(state, alliance)
-    frozen = AllianceRound(
-        candidates=candidates,
-        proposers=(),
-        voters=(),
-        aggregators=(),
-        turn=0,
-        beacon=None,
-        frozen=(),
-        accepted=(),
-    )
-    put_round(state, alliance, frozen)
-    enter_phase(state, context, alliance, AlliancePhase.DRAW, None)
 
 
 def is_draw_due(state: StateView, context: Context, alliance: Alliance) -> bool:
@@ -122,18 +92,6 @@ def close_draw(state: Overlay, context: Context, alliance: Alliance) -> None:
     )
     put_round(state, alliance, drawn_round)
     enter_phase(state, context, alliance, AlliancePhase.TRAIN, settings.train_phase_ms)
-
-
-def count_roles(alliance: Alliance, candidates: int) -> formulas.RoleCounts:
-    """Return the sizes of the roles among so many candidates; where updates are hidden, somebody must aggregate."""
-    is_hidden = is_private(alliance)
-    return formulas.count_roles(
-        candidates,
-        min_proposers=MIN_PRIVATE_PROPOSERS if is_hidden else 1,
-        others=1 if is_hidden else 0,
-        proposer_share_millionths=alliance.spec.settings.proposer_share_millionths,
-        voter_share_millionths=alliance.spec.settings.voter_share_millionths,
-    )
 
 
 # --- train and hold --------------------------------------------------------------------------------------------------
@@ -196,7 +154,8 @@ def is_holding_complete(state: StateView, context: Context, alliance: Alliance) 
 def close_holding(state: Overlay, context: Context, alliance: Alliance) -> None:
     """Freeze the updates that 2/3 of the voters hold, to be voted on; without any the round is void.
 
-    Otherwise one that serves half of the voters would void rounds for free.
+    Otherwise one that serves half of the voters would void rounds for free. Masked ones are all needed: without one of
+    them the round is run again.
     """
     sheets, current = get_voter_sheets(state, alliance), get_current(state, alliance)
     frozen = tuple(
@@ -208,6 +167,8 @@ def close_holding(state: Overlay, context: Context, alliance: Alliance) -> None:
     settings = alliance.spec.settings
     if not is_enough(alliance, len(frozen)):
         close_round(state, context, alliance)
+    elif is_masked(alliance) and len(frozen) < count_trained(state, alliance):
+        run_again(state, context, alliance)
     elif is_private(alliance):
         enter_phase(state, context, alliance, AlliancePhase.AGGREGATE, settings.aggregate_phase_ms)
     else:
@@ -219,7 +180,7 @@ def close_holding(state: Overlay, context: Context, alliance: Alliance) -> None:
 
 def is_aggregating_complete(state: StateView, context: Context, alliance: Alliance) -> bool:
     """Return whether the aggregator put the proven sum on the log, or why there is none."""
-    return get_published(state, alliance) is not None
+    return get_published(state, alliance) is not None or get_current(state, alliance).is_disputed
 
 
 def close_aggregating(state: Overlay, context: Context, alliance: Alliance) -> None:
@@ -228,6 +189,9 @@ def close_aggregating(state: Overlay, context: Context, alliance: Alliance) -> N
     What was sealed to the one that failed is sealed anew, to the next. Who can open too few boxes, and shows no liar,
     says nothing that could be voted on, and nothing that it could help: it is out of the draw, without blame.
     """
+    if is_masked(alliance):
+        close_adding(state, context, alliance)
+        return
     published, current = get_published(state, alliance), get_current(state, alliance)
     if published is not None and (published.proven is not None or published.liars):
         enter_phase(state, context, alliance, AlliancePhase.VOTE, alliance.spec.settings.vote_phase_ms)
@@ -292,34 +256,6 @@ def is_confirming_complete(state: StateView, context: Context, alliance: Allianc
     return all(sheet.ballot is None or sheet.confirmation is not None for sheet in get_voter_sheets(state, alliance))
 
 
-# --- the end of a round, and of the alliance -------------------------------------------------------------------------
-
-
-def close_round(state: Overlay, context: Context, alliance: Alliance) -> None:
-    """Settle the round and begin the next one; after the last, or with too few left for another, finish."""
-    settled = settle_round(state, context, alliance)
-    prune_commitments(state, settled)
-    if settled.rounds_left() == 1:
-        finish_alliance(state, context, settled)
-        return
-    reviewed = review_participants(state, context, settled)
-    if not count_roles(reviewed, len(find_candidates(state, reviewed))).voters:
-        finish_alliance(state, context, reviewed)
-        return
-    begin_round(state, context, replace(reviewed, round=reviewed.round + 1))
-
-
-def finish_alliance(state: Overlay, context: Context, alliance: Alliance) -> None:
-    """Pay out the pool and release all stakes; who took part stays on record."""
-    pay_remainder(state, context, alliance)
-    for address, participant in scan_participants(state, alliance.id):
-        if not participant.is_out:
-            unbond_stake(state, context, alliance, address)
-    unbond(state, context, alliance, purses.alliance_bond_of(alliance.id, alliance.creator), alliance.creator)
-    forget_active(state, alliance)
-    enter_phase(state, context, alliance, AlliancePhase.FINISHED, None)
-
-
 PHASES: dict[AlliancePhase, PhaseRule[Alliance]] = {
     AlliancePhase.OPENING: PhaseRule(is_opening_complete, close_opening),
     AlliancePhase.DRAW: PhaseRule(is_draw_due, close_draw),
@@ -330,4 +266,7 @@ PHASES: dict[AlliancePhase, PhaseRule[Alliance]] = {
     AlliancePhase.VOTE: PhaseRule(is_voting_complete, close_voting),
     AlliancePhase.REVEAL: PhaseRule(is_revealing_complete, close_revealing),
     AlliancePhase.CONFIRM: PhaseRule(is_confirming_complete, close_round),
+    AlliancePhase.DISPUTE: PhaseRule(is_dispute_judged, close_dispute),
+    AlliancePhase.UNMASK: PhaseRule(is_unmasking_complete, close_unmasking),
+    AlliancePhase.VERDICT: PhaseRule(is_verdict_complete, close_round),
 }

@@ -20,8 +20,10 @@ from protocol.rules.alliance.commitments import (
     get_published,
     make_round_context,
     make_round_statement,
+    require_masking,
     require_privacy,
 )
+from protocol.rules.alliance.masks import note_mask_key
 from protocol.rules.alliance.records import (
     Alliance,
     AlliancePhase,
@@ -38,7 +40,10 @@ from protocol.zk.knowledge import verify_committed_update
 
 
 def commit_update(state: Overlay, context: Context, sender: bytes, payload: CommitUpdate) -> None:
-    """Bind a proposer to its update, of which it proves that it knows it; raises `InvalidProof` if it does not."""
+    """Bind a proposer to its update, of which it proves that it knows it; raises `InvalidProof` if it does not.
+
+    Where updates are masked, its mask key is kept along.
+    """
     alliance = require_phase(state, payload.alliance, payload.round, AlliancePhase.TRAIN)
     require_privacy(alliance, is_hidden=True)
     if not get_round(state, alliance.id, alliance.round).is_proposer(sender):
@@ -46,6 +51,7 @@ def commit_update(state: Overlay, context: Context, sender: bytes, payload: Comm
     if get_committed(state, alliance, sender) is not None:
         raise AlreadyDone("the account has committed to its update")
     verify_committed_update(make_round_context(state, context.chain, context.params, alliance), sender, payload.update)
+    note_mask_key(state, alliance, sender, payload.mask_key)
     key = (integer_bytes(alliance.id), integer_bytes(alliance.round), sender)
     COMMITTED.put(state, Committed(payload.update), *key)
 
@@ -53,6 +59,7 @@ def commit_update(state: Overlay, context: Context, sender: bytes, payload: Comm
 def reveal_update(state: Overlay, context: Context, sender: bytes, payload: RevealUpdate) -> None:
     """Name the sealed blob of a proposer's update, and hand its key to the aggregator whose turn it is."""
     alliance = require_phase(state, payload.alliance, payload.round, AlliancePhase.SEAL)
+    require_masking(alliance, is_needed=False)
     if get_committed(state, alliance, sender) is None:
         raise NotEligible("only who committed to an update reveals it")
     if payload.aggregator != get_round(state, alliance.id, alliance.round).aggregator():
@@ -71,6 +78,7 @@ def publish_aggregate(state: Overlay, context: Context, sender: bytes, payload: 
     With too few of those there is no sum, for it would show an update to all; and only then may there be none.
     """
     alliance = require_phase(state, payload.alliance, payload.round, AlliancePhase.AGGREGATE)
+    require_masking(alliance, is_needed=False)
     current = get_round(state, alliance.id, alliance.round)
     if sender != current.aggregator():
         raise NotEligible("only the aggregator whose turn it is publishes an aggregate")

@@ -15,7 +15,9 @@ from protocol.types import Address, Amount, Bytes32, Count, Digest, Record
 class AlliancePhase(IntEnum):
     """Where an alliance stands. DRAW to CONFIRM repeat every round, in this order.
 
-    SEAL and AGGREGATE are only where updates are hidden, and with HOLD once more for every aggregator that fails.
+    SEAL and AGGREGATE are only where updates are hidden, and with HOLD once more for every aggregator that fails. Where
+    they are masked, TRAIN to HOLD come again without those whose vectors are missing, and a disputed sum leads from
+    AGGREGATE to DISPUTE, and if the voters confirm it to UNMASK and VERDICT, with which the round ends.
     """
 
     OPENING = 1
@@ -30,6 +32,13 @@ class AlliancePhase(IntEnum):
     FINISHED = 10
     EXPIRED = 11
     CANCELLED = 12
+    DISPUTE = 13
+    UNMASK = 14
+    VERDICT = 15
+
+
+# The steps that only a disputed sum of masked updates leads to, in their order.
+DISPUTED_PHASES = (AlliancePhase.DISPUTE, AlliancePhase.UNMASK, AlliancePhase.VERDICT)
 
 
 class Accepted(Record):
@@ -85,6 +94,12 @@ class Selected(Record):
     stake: Amount
 
 
+class Dropped(Selected):
+    """A proposer without whom a masked round was run again; `is_absent` if it could help that."""
+
+    is_absent: bool
+
+
 class AllianceRound(Record):
     """Who was drawn for a round, sorted by address, and which proposers' updates 2/3 of the voters hold (frozen).
 
@@ -92,21 +107,29 @@ class AllianceRound(Record):
     made. `accepted` are the proposers whose updates the votes accepted, once they are revealed.
 
     Where updates are hidden, `aggregators` stand in the order of the draw, and it is the turn of that with number
-    `turn`. `beacon` is the one that all were drawn by.
+    `turn`. `beacon` is the one that all were drawn by. Where they are masked, `dropped` are no proposers any more, and
+    `is_disputed` says that whose turn it is could not open the sum.
     """
 
     candidates: tuple[Selected, ...]
     proposers: tuple[Selected, ...]
+    dropped: tuple[Dropped, ...]
     voters: tuple[Selected, ...]
     aggregators: tuple[Selected, ...]
     turn: Count
+    is_disputed: bool
     beacon: Digest | None
     frozen: tuple[Address, ...]
     accepted: tuple[Address, ...]
 
     def stakes(self) -> dict[bytes, int]:
         """Return the stake of everybody selected, by address."""
-        return {one.address: one.stake for one in (*self.proposers, *self.voters, *self.aggregators)}
+        everybody = (*self.proposers, *self.dropped, *self.voters, *self.aggregators)
+        return {one.address: one.stake for one in everybody}
+
+    def attempt(self) -> int:
+        """Return a number that grows whenever a masked round is run again: how many were dropped."""
+        return len(self.dropped)
 
     def aggregator(self) -> bytes | None:
         """Return whose turn it is to aggregate, if anybody's."""
@@ -148,12 +171,14 @@ class Confirmation(Record):
 
 
 class VoterSheet(Record):
-    """What a voter has done in a round so far; None is not yet."""
+    """What a voter has done in a round so far; None is not yet. `opens` and `liars` are about a disputed sum."""
 
     held: tuple[Address, ...] | None
     commitment: Digest | None
     ballot: Ballot | None
     confirmation: Confirmation | None
+    opens: bool | None
+    liars: tuple[Address, ...] | None
 
 
 class AllianceCounter(Record):
@@ -164,7 +189,7 @@ class AllianceCounter(Record):
 
 
 EMPTY_COUNTER = AllianceCounter(alliances=0, verified=0)
-EMPTY_SHEET = VoterSheet(held=None, commitment=None, ballot=None, confirmation=None)
+EMPTY_SHEET = VoterSheet(held=None, commitment=None, ballot=None, confirmation=None, opens=None, liars=None)
 
 # No table's name may begin with another's, so all of these have two letters.
 ALLIANCE_COUNTER = Table(b"FN", AllianceCounter)

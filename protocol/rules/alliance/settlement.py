@@ -84,7 +84,8 @@ def count_stakes(state: StateView, alliance: Alliance, current: AllianceRound) -
 
 def list_roles(current: AllianceRound, judgement: Judgement) -> dict[bytes, AllianceRole]:
     """Return the role of everybody that is settled, proposers first, then voters, each role by address."""
-    proposers = dict.fromkeys((one.address for one in current.proposers), AllianceRole.PROPOSER)
+    drawn = sorted(one.address for one in (*current.proposers, *current.dropped))
+    proposers = dict.fromkeys(drawn, AllianceRole.PROPOSER)
     voters = dict.fromkeys((one.address for one in current.voters), AllianceRole.VOTER)
     paid = set() if judgement.aggregator is None else {judgement.aggregator}
     return proposers | voters | dict.fromkeys(sorted(judgement.failed | paid), AllianceRole.AGGREGATOR)

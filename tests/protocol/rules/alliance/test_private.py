@@ -76,7 +76,7 @@ def test_everybodys_duties_through_a_private_round():
         return get_duties(ledger.state, person.address, lambda task, epoch: ledger.tag(person, task, epoch))
 
     first, second = play.aggregators()
-    assert all(duties(person) == [CommitOwnUpdate(1, 0)] for person in play.proposers())
+    assert all(duties(person) == [CommitOwnUpdate(1, 0, 0)] for person in play.proposers())
     silent, *others = play.proposers()
     play.train(others)
     assert duties(silent) == []

@@ -99,7 +99,7 @@ def test_only_proposers_commit_once_and_to_what_they_know():
     play = PrivatePlay().begin()
     one, other = play.proposers()[:2]
     update = play.committed(one)
-    assert play.send(play.stranger, CommitUpdate(1, 0, update)).error == NotEligible.number
+    assert play.send(play.stranger, CommitUpdate(1, 0, update, None)).error == NotEligible.number
     assert play.send(one, ProposeUpdate(1, 0, update_of(one, 0))).error == NotEligible.number
     rogue = play.committed(other)
     for wrong in (
@@ -110,10 +110,10 @@ def test_only_proposers_commit_once_and_to_what_they_know():
         replace(update, commitment=update.commitment * 2),
         replace(update, commitment=bytes(48)),
     ):
-        assert play.send(one, CommitUpdate(1, 0, wrong)).error == InvalidProof.number
-    assert play.send(one, CommitUpdate(1, 0, update)).error == 0
-    assert play.send(one, CommitUpdate(1, 0, update)).error == AlreadyDone.number
-    assert play.send(one, CommitUpdate(1, 1, update)).error == WrongPhase.number
+        assert play.send(one, CommitUpdate(1, 0, wrong, None)).error == InvalidProof.number
+    assert play.send(one, CommitUpdate(1, 0, update, None)).error == 0
+    assert play.send(one, CommitUpdate(1, 0, update, None)).error == AlreadyDone.number
+    assert play.send(one, CommitUpdate(1, 1, update, None)).error == WrongPhase.number
 
 
 def test_a_commitment_serves_its_round_only():
@@ -127,14 +127,14 @@ def test_a_commitment_serves_its_round_only():
         if again:
             break
         play.train([])
-    assert play.send(again[0], CommitUpdate(1, play.round, kept[again[0]])).error == InvalidProof.number
+    assert play.send(again[0], CommitUpdate(1, play.round, kept[again[0]], None)).error == InvalidProof.number
 
 
 def test_where_updates_are_shown_nobody_commits():
     """The other way round as well."""
     private, clear = PrivatePlay().begin(), AlliancePlay().begin()
     update = private.committed(private.proposers()[0])
-    assert clear.send(clear.proposers()[0], CommitUpdate(1, 0, update)).error == NotEligible.number
+    assert clear.send(clear.proposers()[0], CommitUpdate(1, 0, update, None)).error == NotEligible.number
 
 
 # --- revealing to the aggregator -------------------------------------------------------------------------------------
