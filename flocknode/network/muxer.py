@@ -11,7 +11,7 @@ from typing import Any
 
 import structlog
 import trio
-from libp2p.abc import IMuxedConn, IMuxedStream
+from libp2p.abc import IMuxedConn
 from libp2p.io.exceptions import ConnectionClosedError
 from libp2p.stream_muxer.exceptions import (
     MuxedConnError,
@@ -45,8 +45,12 @@ STREAM_STALL_S = 30.0
 log = structlog.get_logger("flocknode.network")
 
 
-class MuxedStream(IMuxedStream):  # type: ignore[misc]  # libp2p has no types that mypy may follow
-    """One stream of a muxer, for one reader and one writer at a time."""
+class MuxedStream:
+    """One stream of a muxer, for one reader and one writer at a time.
+
+    It stands for a `libp2p.abc.IMuxedStream` and is none: the library asks no stream for its class, and of that
+    interface never calls what would set deadlines. Whoever reads or writes sets them with trio's scopes.
+    """
 
     def __init__(self, muxer: "Muxer", number: int) -> None:
         self.muxed_conn = muxer
@@ -158,19 +162,12 @@ class MuxedStream(IMuxedStream):  # type: ignore[misc]  # libp2p has no types th
             self._may_receive += room
             await self.muxed_conn.send(WINDOW_UPDATE, 0, self.stream_id, room)
 
-    async def __aenter__(self) -> "MuxedStream":
-        return self
-
-    def set_deadline(self, ttl: int) -> None:
-        """Part of the library's interface, which never calls it: callers have trio's scopes."""
-        raise NotImplementedError
-
     def get_remote_address(self) -> Any:
         """Return host and port of the connection's other end."""
         return self.muxed_conn.get_remote_address()
 
 
-class Muxer(IMuxedConn):  # type: ignore[misc]
+class Muxer(IMuxedConn):  # type: ignore[misc]  # libp2p has no types that mypy may follow
     """The streams of one connection. A frame is written whole, or the connection ends."""
 
     def __init__(self, channel: Channel, peer_id: Any) -> None:
