@@ -113,6 +113,11 @@ def is_quorum(count: int, *, of: int) -> bool:
     return of > 0 and QUORUM_WHOLE * count >= QUORUM_PARTS * of
 
 
+def is_majority(count: int, *, of: int) -> bool:
+    """Return whether so many voters are more than half: then one of them is honest, unless half of all are not."""
+    return 2 * count > of
+
+
 def median_score(scores: Sequence[int]) -> int:
     """Return the lower median of the voters' scores; asserts that there is one."""
     assert scores, "a median of nothing"

@@ -4,6 +4,11 @@ The ledger computes the votes, from each voter's score and that voter's own scor
 against its own numbers. A vote about an aggregate counts for the one that 2/3 of the voters named. Aggregation is
 exact, so who named another one worked out something else: its scores say nothing about the model and count for nothing,
 and it was wrong in all.
+
+More than 1/3 of the voters can keep 2/3 from naming one model, and so make a round void; that is not free. Where more
+than half of the round's voters named one, who named another was wrong in all of it, as in a round that counts: all
+honest voters name the same, so it takes more than half of the voters to have an honest one slashed. Who names none is
+absent, or says that it cannot have the sum of hidden updates, for which nobody but its aggregator may be to blame.
 """
 
 import dataclasses
@@ -62,7 +67,7 @@ class Poll:
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """What a round came to. `merits` (L5) are of all whom the verdict pays or costs; nobody's when it is void.
+    """What a round came to. `merits` (L5) are of all whom the verdict pays or costs; when it is void, of liars alone.
 
     `model` is the aggregate that the votes of `poll` are about; `gains` are the medians of what accepted updates added.
     Where updates are hidden, `aggregator` is who earned the fee, and `failed` are those whose turn came to nothing.
@@ -123,6 +128,16 @@ def find_model(named: Mapping[bytes, BlobId], *, voters: int) -> BlobId | None:
     return next((model for model, count in counts.items() if formulas.is_quorum(count, of=voters)), None)
 
 
+def find_deviants(named: Mapping[bytes, BlobId], *, voters: int) -> dict[bytes, int]:
+    """Return the merit of who named another model than more than half of a round's voters did: it was right in nothing.
+
+    For rounds in which 2/3 named none.
+    """
+    counts = Counter(named.values())
+    model = next((model for model, count in counts.items() if formulas.is_majority(count, of=voters)), None)
+    return {voter: 0 for voter, own in named.items() if model is not None and own != model}
+
+
 # --- one vote on the aggregate, as printed ---------------------------------------------------------------------------
 
 
@@ -133,7 +148,7 @@ def judge_aggregate(
     named = {voter: ballot.aggregate for voter, ballot in ballots.items() if ballot.aggregate is not None}
     model = find_model(named, voters=len(current.voters))
     if model is None:
-        return Judgement(outcome=Outcome.VOID)
+        return Judgement(outcome=Outcome.VOID, merits=find_deviants(named, voters=len(current.voters)))
     agreeing = {voter: ballots[voter].scores[0] for voter in named if named[voter] == model}
     poll = take_poll(alliance, agreeing, ballots)
     merits = {
@@ -216,7 +231,8 @@ def judge_updates(
     named = {voter: confirmation.model for voter, confirmation in confirmed.items()}
     model = find_model(named, voters=len(current.voters))
     if model is None:
-        return Judgement(outcome=Outcome.VOID, updates=describe(polls, {}))
+        deviants = find_deviants(named, voters=len(current.voters))
+        return Judgement(outcome=Outcome.VOID, merits=deviants, updates=describe(polls, {}))
     agreeing = {voter: confirmation for voter, confirmation in confirmed.items() if confirmation.model == model}
     poll = take_poll(alliance, {voter: one.score for voter, one in agreeing.items()}, ballots)
     gains = get_gains(current, list(agreeing.values()))

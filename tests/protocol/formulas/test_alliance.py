@@ -112,6 +112,12 @@ def test_a_quorum_is_two_thirds() -> None:
     assert not alliance.is_quorum(0, of=0)
 
 
+def test_a_majority_is_more_than_half() -> None:
+    """Three of five are, two of four are not."""
+    assert alliance.is_majority(3, of=5)
+    assert not alliance.is_majority(2, of=4)
+
+
 @given(candidates=st.integers(0, 100), share=st.integers(1, MILLION // 2), others=st.integers(0, 3))
 def test_a_round_with_hidden_updates_has_somebody_to_aggregate(candidates: int, share: int, others: int) -> None:
     """Two proposers, three voters and the others are left where there are enough of all; else nobody has a role."""

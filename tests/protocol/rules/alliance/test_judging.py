@@ -1,12 +1,15 @@
 """What votes come to: per update and on the aggregate, ties, quorums, wrong aggregates, and the best model so far."""
 
+from itertools import combinations_with_replacement
+
 import pytest
 
 from protocol.alliance_settings import Attribution
 from protocol.blobs import BlobId
 from protocol.models import MetricSpec, mlp_model
 from protocol.params import DEVNET
-from protocol.rules.alliance.judging import Poll, find_model
+from protocol.rules.alliance.explaining import Kind, explain_round
+from protocol.rules.alliance.judging import Poll, find_deviants, find_model
 from protocol.rules.alliance.records import AlliancePhase, Ballot
 from protocol.rules.alliance.results import Outcome
 from tests.alliance_play import BAD, BEST, GOOD, AlliancePlay, aggregate_of, make_spec
@@ -122,6 +125,31 @@ def test_without_an_agreed_aggregate_the_round_is_void():
     assert play.pool() == 1_000 * 10**9
 
 
+def test_who_keeps_two_thirds_from_agreeing_on_an_aggregate_is_slashed():
+    """Two of five name another one than the rest: the round is void, nobody is paid, and it costs just those two."""
+    play = AlliancePlay(participants=13).begin().train().hold().commit().reveal()
+    *honest, one, other = play.voters()
+    assert len(honest) == 3
+    wrong = dict.fromkeys([one, other], play.confirmation(model=OTHER))
+    play.confirm({**dict.fromkeys(honest, play.confirmation()), **wrong})
+    result = play.result(0)
+    assert (result.outcome, result.model) == (Outcome.VOID, None)
+    assert [play.settled(0, person).slashed for person in (*honest, one, other)] == [0, 0, 0, 8 * 10**9, 8 * 10**9]
+    assert not any(one.earned for one in result.settled)
+    traces = explain_round(play.ledger.state, DEVNET, play.alliance, 0)
+    assert [(trace.account, trace.kind) for trace in traces] == [(p.address, Kind.LOST_VOTE) for p in (one, other)]
+
+
+def test_half_of_the_voters_prove_nobody_wrong():
+    """Two of five name one, two another, the fifth is absent: void, and only absence costs."""
+    play = AlliancePlay(participants=13).begin().train().hold().commit().reveal()
+    voters = play.voters()
+    named = [aggregate_of(0), aggregate_of(0), OTHER, OTHER]
+    play.confirm({v: play.confirmation(model=model) for v, model in zip(voters, named, strict=False)})
+    assert play.result(0).outcome is Outcome.VOID
+    assert [play.settled(0, person).slashed > 0 for person in voters] == [False] * 4 + [True]
+
+
 # --- one vote on the aggregate ---------------------------------------------------------------------------------------
 
 
@@ -176,6 +204,17 @@ def test_a_root_without_two_thirds_makes_the_round_void():
     result = play.result(0)
     assert (result.outcome, result.model, result.score) == (Outcome.VOID, None, None)
     assert play.settled(0, gone).slashed == 64 * 10**9 // 20
+
+
+def test_a_root_that_keeps_two_thirds_from_agreeing_costs_who_named_it():
+    """As where it is confirmed: three of five named the right one, so the other two were wrong in all."""
+    play = aggregate_play(participants=13)
+    *honest, one, other = play.voters()
+    wrong = dict.fromkeys([one, other], play.ballot(aggregate=OTHER))
+    play.commit({**dict.fromkeys(honest, play.ballot()), **wrong}).reveal()
+    assert play.result(0).outcome is Outcome.VOID
+    assert [play.settled(0, person).slashed for person in (*honest, one, other)] == [0, 0, 0, 8 * 10**9, 8 * 10**9]
+    assert not any(one.earned for one in play.result(0).settled)
 
 
 def test_an_aggregate_that_does_not_load_is_rejected():
@@ -244,6 +283,20 @@ def test_two_thirds_of_all_voters_name_a_model(count, voters, is_found):
     """Of all that were drawn, not only of those that spoke."""
     named = {bytes([number]): OTHER for number in range(count)}
     assert (find_model(named, voters=voters) == OTHER) == is_found
+
+
+@pytest.mark.parametrize("voters", [3, 5, 7])
+def test_no_honest_voter_is_slashed_for_a_model_unless_half_of_the_voters_are_not(voters):
+    """Honest ones all name the right model; whatever up to half of all name, alone or together, or nothing."""
+    lies = [OTHER, BlobId(seed_of("third"), 1), None]
+    for malicious in range(voters // 2 + 1):
+        for told in combinations_with_replacement(lies, malicious):
+            names = [*told, *[aggregate_of(0)] * (voters - malicious)]
+            named = {bytes([voter]): name for voter, name in enumerate(names) if name is not None}
+            liars = {bytes([voter]) for voter, name in enumerate(told) if name is not None}
+            assert set(find_deviants(named, voters=voters)) == liars
+    majority = {bytes([voter]): OTHER for voter in range(voters // 2 + 1)}
+    assert set(find_deviants({**majority, b"honest": aggregate_of(0)}, voters=voters)) == {b"honest"}
 
 
 def test_a_poll_counts_and_takes_the_lower_median():
