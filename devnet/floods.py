@@ -12,6 +12,7 @@ from flocknode.network.streams import frame
 from protocol import crypto, vrf
 from protocol.blobs import BlobId
 from protocol.codec import decode, encode
+from protocol.ring_proof import ring_digest
 from protocol.transactions import (
     AnonymousTransaction,
     Join,
@@ -124,7 +125,7 @@ def make_submission(heard: Heard, rng: random.Random, epoch: int) -> AnonymousTr
         Submit(
             task=heard.task,
             epoch=epoch,
-            ring=vrf.ring_digest(heard.ring),
+            ring=ring_digest(heard.ring),
             tag=element,
             blob=BlobId(rng.randbytes(32), 10_000),
             key_commitment=rng.randbytes(32),

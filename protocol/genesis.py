@@ -3,13 +3,13 @@
 Its digest is the chain's identity, signed with every vote and every transaction.
 """
 
-from protocol import vrf
 from protocol.blocks import MAX_BLOCK_TIME_MS, Head, receipts_root
 from protocol.codec import encode
 from protocol.crypto import hash_parts, is_account_key
 from protocol.errors import InvalidGenesis
 from protocol.formulas.emission import total_emission
 from protocol.params import Params, check_params
+from protocol.ristretto import is_element
 from protocol.rules import purses
 from protocol.rules.emission import begin_emission
 from protocol.rules.standing import GOVERNANCE, Governance
@@ -79,7 +79,7 @@ def check_genesis(document: GenesisDocument) -> None:
     for replica in document.replicas:
         if replica.account not in addresses:
             raise InvalidGenesis("a replica belongs to an account that the document does not list")
-        if not vrf.is_public_key(replica.vrf_key):
+        if not is_element(replica.vrf_key):
             raise InvalidGenesis("a replica's VRF key is no group element: it could never propose")
         if replica.bond < document.params.min_stake_replica_units:
             raise InvalidGenesis("a replica's bond is below the minimum stake")

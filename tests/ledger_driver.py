@@ -21,6 +21,7 @@ from protocol.genesis import GenesisAccount, GenesisDocument, GenesisReplica, ge
 from protocol.genesis import genesis_head as make_head
 from protocol.models import MetricSpec, mlp_model
 from protocol.params import DEVNET
+from protocol.ring_proof import prove_ring, ring_digest
 from protocol.rules.accounts import get_next_nonce
 from protocol.rules.arena.records import get_epoch, get_submission, get_task, scan_opened
 from protocol.rules.voters import get_voters
@@ -253,13 +254,13 @@ class Ledger:
     def submit(self, person: Person, task: int, epoch: int, blob: BlobId | None = None) -> None:
         """Queue an anonymous submission, of a blob of its own where none is given."""
         ring = tuple(seat.vrf_key for seat in get_epoch(self.state, task, epoch).seats)
-        tag, digest = self.tag(person, task, epoch), vrf.ring_digest(ring)
+        tag, digest = self.tag(person, task, epoch), ring_digest(ring)
         blob = blob or BlobId(seed_of("weights", person.name, epoch), 5_000)
         commitment = key_commitment(self.chain, task, epoch, tag, seed_of("key", person.name, epoch))
         binding = submission_binding(
             self.chain, task, epoch, ring=digest, tag=tag, blob=blob, key_commitment=commitment
         )
-        proof = vrf.prove_ring(
+        proof = prove_ring(
             person.secret(task),
             ring=ring,
             alpha=submit_alpha(self.chain, task, epoch),

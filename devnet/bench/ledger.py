@@ -17,6 +17,7 @@ from protocol import ledger, vrf
 from protocol.blinding import key_commitment, submission_binding, submit_alpha
 from protocol.blobs import BlobId
 from protocol.params import DEVNET
+from protocol.ring_proof import prove_ring, ring_digest
 from protocol.rules import purses
 from protocol.rules.arena.records import Phase, get_epoch
 from protocol.rules.arena.submissions import submit, verify_submission
@@ -107,12 +108,12 @@ def measure_submission() -> tuple[float, float]:
     world, author = market.world, trainers[0]
     ring = tuple(seat.vrf_key for seat in get_epoch(world.state, market.id, 0).seats)
     assert len(ring) == RING, f"a ring of {len(ring)}"
-    secret, digest = author.vrf_secret(market.id), vrf.ring_digest(ring)
+    secret, digest = author.vrf_secret(market.id), ring_digest(ring)
     alpha = submit_alpha(world.chain, market.id, 0)
     tag, blob = vrf.tag(secret, alpha), BlobId(seed_of("blob"), 5_000)
     commitment = key_commitment(world.chain, market.id, 0, tag, seed_of("key"))
     binding = submission_binding(world.chain, market.id, 0, ring=digest, tag=tag, blob=blob, key_commitment=commitment)
-    proof = vrf.prove_ring(secret, ring=ring, alpha=alpha, ad=binding, randomness=seed_of("proof"))
+    proof = prove_ring(secret, ring=ring, alpha=alpha, ad=binding, randomness=seed_of("proof"))
     payload, context = Submit(market.id, 0, digest, tag, blob, commitment, proof), world.make_context(100)
 
     def check() -> None:

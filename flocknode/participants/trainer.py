@@ -1,6 +1,9 @@
 """The trainer's duties: train, enter anonymously, open, claim (white paper V.C, IV.B)."""
 
+from functools import partial
 from pathlib import Path
+
+import trio
 
 from flocknode.errors import FlocknodeError
 from flocknode.jobs import Canonicalise
@@ -13,6 +16,8 @@ from protocol import vrf
 from protocol.blinding import claim_binding, key_commitment, submission_binding, submit_alpha
 from protocol.blobs import BlobId
 from protocol.errors import NotEligible
+from protocol.ring_proof import prove_ring, ring_digest
+from protocol.ristretto import RANDOMNESS_BYTES
 from protocol.rules.arena.records import Phase, Task, get_epoch, require_phase
 from protocol.rules.duties import ClaimOwnSubmission, EnterSubmission, OpenOwnSubmission, has_seat
 from protocol.transactions import ClaimSubmission, OpenSubmission, Submit
@@ -82,26 +87,29 @@ async def seal_submission(kit: Kit, task: Task, weights: Path) -> EnteredSubmiss
     if earlier is not None:
         kit.outbox.delete(earlier.payload.blob)
     key = make_key()
-    entered = prove_submission(kit, task, await kit.seal_into_blob(weights, key, into=kit.outbox), key)
+    entered = await prove_submission(kit, task, await kit.seal_into_blob(weights, key, into=kit.outbox), key)
     kit.diary.save_submission(task.id, task.epoch, entered)
     return entered
 
 
-def prove_submission(kit: Kit, task: Task, blob: BlobId, key: bytes) -> EnteredSubmission:
+async def prove_submission(kit: Kit, task: Task, blob: BlobId, key: bytes) -> EnteredSubmission:
     """Return the submission with its ring proof: one of this epoch's trainers made it, and nobody sees which."""
     ring = tuple(seat.vrf_key for seat in get_epoch(kit.chain.view, task.id, task.epoch).seats)
-    digest, tag = vrf.ring_digest(ring), kit.tag(task.id, task.epoch)
+    digest, tag = ring_digest(ring), kit.tag(task.id, task.epoch)
     commitment = key_commitment(kit.chain.id, task.id, task.epoch, tag, key)
     binding = submission_binding(
         kit.chain.id, task.id, task.epoch, ring=digest, tag=tag, blob=blob, key_commitment=commitment
     )
-    proof = vrf.prove_ring(
+    proving = partial(
+        prove_ring,
         kit.vrf_secret(task.id),
         ring=ring,
         alpha=submit_alpha(kit.chain.id, task.id, task.epoch),
         ad=binding,
-        randomness=kit.randomness(vrf.RANDOMNESS_BYTES),
+        randomness=kit.randomness(RANDOMNESS_BYTES),
     )
+    # A proof among 100 keys takes some hundred multiplications, longer than the loop may stand still.
+    proof = await trio.to_thread.run_sync(proving)
     return EnteredSubmission(Submit(task.id, task.epoch, digest, tag, blob, commitment, proof), key)
 
 
@@ -123,7 +131,7 @@ async def claim_submission(kit: Kit, duty: ClaimOwnSubmission) -> None:
         kit.vrf_secret(duty.task),
         alpha=submit_alpha(kit.chain.id, duty.task, duty.epoch),
         ad=claim_binding(kit.address, duty.tag),
-        randomness=kit.randomness(vrf.RANDOMNESS_BYTES),
+        randomness=kit.randomness(RANDOMNESS_BYTES),
     )
     await kit.sender.apply(ClaimSubmission(duty.task, duty.epoch, duty.tag, proof))
     kit.report(task, f"claimed {duty.tag.hex()[:8]}")

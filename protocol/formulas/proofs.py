@@ -5,8 +5,8 @@ come to the same sum, so they count work, and how fast a replica really is does 
 remembered and costs nothing; a block is judged as if nothing was.
 """
 
-# A member of a ring: two multiplications in ristretto255.
-RING_MEMBER_US = 260
+# A member of a ring: a multiplication and an addition in ristretto255, and a share of what goes with bits.
+RING_MEMBER_US = 190
 # A row of a commitment: its point is decoded, with a square root and the check of its subgroup, and multiplied.
 COMMITTED_ROW_US = 190
 # A row of a client in a sum: its point was decoded when the client committed; it is multiplied twice.

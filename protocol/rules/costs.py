@@ -8,8 +8,8 @@ from protocol.alliance_acts import CommitUpdate, ProvenSum, PublishAggregate
 from protocol.errors import TooCostly
 from protocol.formulas import proofs as formulas
 from protocol.params import Params
+from protocol.ring_proof import max_ring_size
 from protocol.transactions import AnonymousPayload, Payload, Submit
-from protocol.vrf import count_ring_members
 from protocol.zk.commitment import count_points
 
 
@@ -22,7 +22,7 @@ def get_proof_us(params: Params, payload: Payload | AnonymousPayload) -> int:
     zk = params.alliance.zk
     match payload:
         case Submit(proof=proof):
-            return formulas.ring_proof_us(count_ring_members(proof))
+            return formulas.ring_proof_us(max_ring_size(proof))
         case CommitUpdate(update=update):
             return formulas.commitment_proof_us(count_points(update.commitment), width=zk.width)
         case PublishAggregate(proven=ProvenSum(aggregation=aggregation)):

@@ -15,6 +15,7 @@ from flocknode.network.streams import LENGTH_BYTES, parse
 from protocol import vrf
 from protocol.codec import decode
 from protocol.errors import InvalidProof
+from protocol.ring_proof import ring_digest
 from protocol.rules.arena.submissions import verify_submission
 from protocol.transactions import AnonymousTransaction, SignedTransaction, open_transaction
 
@@ -108,6 +109,6 @@ def test_bad_proofs_look_like_proofs_and_are_none():
     heard = Heard(CHAIN, b"s" * 32, task=1, ring=ring)
     for found in transactions_of(make_bad_proofs(heard, random.Random(SEED))):
         assert isinstance(found, AnonymousTransaction)
-        assert found.payload.ring == vrf.ring_digest(ring)
+        assert found.payload.ring == ring_digest(ring)
         with pytest.raises(InvalidProof, match="does not belong to this ring"):
             verify_submission(CHAIN, tuple(ring), found.payload)

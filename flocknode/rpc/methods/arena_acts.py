@@ -21,6 +21,7 @@ from protocol.errors import Malformed
 from protocol.models import METRICS, MetricSpec, ModelSpec, Setting
 from protocol.params import TaskSettings
 from protocol.plain import from_plain, to_plain
+from protocol.ristretto import RANDOMNESS_BYTES
 from protocol.rules.arena import records
 from protocol.transactions import CreateTask, Join, Leave, Resources, Role, SealedDataset, TaskSpec, check_spec
 from protocol.types import MEBIBYTE, Score
@@ -67,7 +68,7 @@ def make_join(node: Node, task: records.Task, role: Role, stake_units: int, reso
     """Return the transaction that takes a role, with the proof that this account owns its key for the task."""
     secret = node.kit.vrf_secret(task.id)
     alpha = join_alpha(node.chain.id, task.id, node.kit.sender.address)
-    proof = vrf.prove(secret, alpha=alpha, ad=b"", randomness=node.kit.randomness(vrf.RANDOMNESS_BYTES))
+    proof = vrf.prove(secret, alpha=alpha, ad=b"", randomness=node.kit.randomness(RANDOMNESS_BYTES))
     return Join(task.id, role, stake_units, vrf.public(secret), proof, resources)
 
 

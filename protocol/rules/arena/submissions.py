@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from protocol import vrf
 from protocol.blinding import claim_binding, key_commitment, submission_binding, submit_alpha
 from protocol.errors import AlreadyDone, NotEligible, NotFound, OutOfBounds
+from protocol.ring_proof import ring_digest, verify_ring
 from protocol.rules.arena.records import (
     Phase,
     Submission,
@@ -45,7 +46,7 @@ def submit(state: Overlay, context: Context, payload: Submit) -> None:
 @lru_cache(maxsize=64)
 def name_ring(ring: tuple[bytes, ...]) -> bytes:
     """Return the digest of an epoch's ring; raises `InvalidProof` for an empty one. Cached: it checks every key."""
-    return vrf.ring_digest(ring)
+    return ring_digest(ring)
 
 
 @lru_cache(maxsize=1024)
@@ -61,7 +62,7 @@ def verify_submission(chain: bytes, ring: tuple[bytes, ...], payload: Submit) ->
         key_commitment=payload.key_commitment,
     )
     alpha = submit_alpha(chain, payload.task, payload.epoch)
-    return vrf.verify_ring(ring, alpha=alpha, ad=binding, proof=payload.proof)
+    return verify_ring(ring, alpha=alpha, ad=binding, proof=payload.proof)
 
 
 def open_submission(state: Overlay, context: Context, payload: OpenSubmission) -> None:

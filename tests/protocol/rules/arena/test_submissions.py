@@ -10,6 +10,7 @@ from protocol.codec import decode
 from protocol.errors import AlreadyDone, InvalidBlock, InvalidProof, NotEligible, NotFound, OutOfBounds, WrongPhase
 from protocol.ledger import check_anonymous, seal_block
 from protocol.params import DEVNET
+from protocol.ring_proof import prove_ring, ring_digest
 from protocol.rules.arena.records import Phase
 from protocol.transactions import AnonymousTransaction, ClaimSubmission, Leave, OpenSubmission, Submit
 from tests.arena_play import Play
@@ -39,13 +40,13 @@ def make_submit(play: Play, person: Person, *, epoch: int = 0, **changes) -> Sub
     ring = tuple(seat.vrf_key for seat in play.epoch_record.seats)
     tag, key = ledger.tag(person, task, epoch), seed_of("key", person.name, epoch)
     fields = {
-        "ring": vrf.ring_digest(ring),
+        "ring": ring_digest(ring),
         "tag": tag,
         "blob": BlobId(seed_of("weights", person.name), 5_000),
         "key_commitment": key_commitment(ledger.chain, task, epoch, tag, key),
         **changes,
     }
-    proof = vrf.prove_ring(
+    proof = prove_ring(
         person.secret(task),
         ring=ring,
         alpha=submit_alpha(ledger.chain, task, epoch),
@@ -109,7 +110,7 @@ def test_a_stranger_to_the_ring_enters_nothing(play):
     ring = [*(seat.vrf_key for seat in play.epoch_record.seats[:2]), vrf.public(play.stranger.secret(play.task))]
     original = make_submit(play, play.trainers[0])
     alpha = submit_alpha(play.ledger.chain, play.task, 0)
-    tag, digest = vrf.tag(play.stranger.secret(play.task), alpha), vrf.ring_digest(ring)
+    tag, digest = vrf.tag(play.stranger.secret(play.task), alpha), ring_digest(ring)
     binding = submission_binding(
         play.ledger.chain,
         play.task,
@@ -119,7 +120,7 @@ def test_a_stranger_to_the_ring_enters_nothing(play):
         blob=original.blob,
         key_commitment=original.key_commitment,
     )
-    proof = vrf.prove_ring(play.stranger.secret(play.task), ring=ring, alpha=alpha, ad=binding, randomness=bytes(32))
+    proof = prove_ring(play.stranger.secret(play.task), ring=ring, alpha=alpha, ad=binding, randomness=bytes(32))
     forged = replace(original, ring=digest, tag=tag, proof=proof)
     refuse(play, forged, NotEligible)
     refuse(play, replace(forged, ring=original.ring), InvalidProof)
