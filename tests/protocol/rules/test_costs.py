@@ -22,7 +22,7 @@ COMMIT_US = commitment_proof_us(1, width=7)
 
 def commit_of(play: PrivatePlay, person: Person) -> CommitUpdate:
     """Return somebody's commitment, drawn or not."""
-    return CommitUpdate(play.alliance, play.round, play.committed(person))
+    return CommitUpdate(play.alliance, play.round, play.committed(person), mask_key=None)
 
 
 def test_costs_are_those_of_the_work():
