@@ -6,6 +6,7 @@ A frame is 4 bytes of length, big endian, then canonical MessagePack.
 from typing import Any, cast
 
 from flocknode.jobs import AllianceJob, AllianceResult, ArenaJob, ArenaResult, Reason
+from flocknode.masked_jobs import MaskedJob, MaskedResult
 from flocknode.private_jobs import PrivateJob, PrivateResult
 from protocol.codec import decode, encode
 from protocol.models import MetricValue
@@ -14,8 +15,8 @@ from protocol.types import Count, Record
 FRAME_LENGTH_BYTES = 4
 MAX_FRAME_BYTES = 8 * 1024 * 1024
 
-Job = ArenaJob | AllianceJob | PrivateJob
-Result = ArenaResult | AllianceResult | PrivateResult
+Job = ArenaJob | AllianceJob | PrivateJob | MaskedJob
+Result = ArenaResult | AllianceResult | PrivateResult | MaskedResult
 
 
 class Hello(Record, tag=21):

@@ -1,7 +1,7 @@
 """What the learning worker can be asked, and what it answers. No torch here.
 
 `flocknode.worker` is the side that asks, `flocknode.learning` the side that answers; `frames` is how both travel.
-Jobs of rounds with hidden updates are in `private_jobs`.
+Jobs of rounds with hidden updates are in `private_jobs` and `masked_jobs`.
 """
 
 from typing import Annotated, Literal, Protocol, get_args

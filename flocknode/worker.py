@@ -55,6 +55,7 @@ from flocknode.jobs import (
     TrainUpdate,
     shorten,
 )
+from flocknode.masked_jobs import AddMasked, FindLiars, LiarsFound, MaskedAdded, MaskUpdate, UpdateMasked
 from flocknode.private_jobs import (
     CheckReveals,
     Consulted,
@@ -234,6 +235,15 @@ class Worker:
 
     @overload
     async def run(self, job: ConsultSum, on_progress: Callable[[Progress], None] | None = None) -> Consulted: ...
+
+    @overload
+    async def run(self, job: MaskUpdate, on_progress: Callable[[Progress], None] | None = None) -> UpdateMasked: ...
+
+    @overload
+    async def run(self, job: AddMasked, on_progress: Callable[[Progress], None] | None = None) -> MaskedAdded: ...
+
+    @overload
+    async def run(self, job: FindLiars, on_progress: Callable[[Progress], None] | None = None) -> LiarsFound: ...
 
     @overload
     async def run(self, job: ScoreModels, on_progress: Callable[[Progress], None] | None = None) -> Scored: ...

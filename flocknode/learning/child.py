@@ -43,6 +43,7 @@ from flocknode.jobs import (
     shorten,
 )
 from flocknode.learning.errors import LearningError
+from flocknode.masked_jobs import AddMasked, FindLiars, MaskUpdate
 from flocknode.private_jobs import CheckReveals, ConsultSum, HideUpdate, ProveSum
 from flocknode.processes import die_with, take_over_pipes
 from protocol.codec import encode
@@ -130,6 +131,7 @@ def _load_performers() -> Performers:
     from flocknode.learning.device import prepare_torch
     from flocknode.learning.evaluate import evaluate_submissions
     from flocknode.learning.hidden import check_reveals, consult_sum, hide_update, prove_sum
+    from flocknode.learning.masked import add_vectors, find_liars, mask_update
     from flocknode.learning.own_split import split_file, split_rows
     from flocknode.learning.scores import score_models
     from flocknode.learning.train import train_model
@@ -153,6 +155,9 @@ def _load_performers() -> Performers:
         CheckReveals: check_reveals,
         ProveSum: prove_sum,
         ConsultSum: consult_sum,
+        MaskUpdate: mask_update,
+        AddMasked: add_vectors,
+        FindLiars: find_liars,
     }
 
 

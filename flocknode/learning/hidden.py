@@ -4,6 +4,7 @@ What is secret comes in as files and leaves as files that only their owner can r
 proofs. Whoever derives a model from a sum comes to the same bytes.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from flocknode.jobs import ProgressReport, Refused, shorten
@@ -37,6 +38,7 @@ from protocol.zk.opening import (
     find_false_openings,
 )
 from protocol.zk.proving import prove_aggregation, prove_knowledge
+from protocol.zk.statement import RoundContext
 from storage.files import create_durably
 
 
@@ -49,7 +51,7 @@ def hide_update(job: HideUpdate, report: ProgressReport) -> Hidden:
     opening = blind(job.context, job.key, values, randomness=job.blinding)
     commitment = commit(job.context.parameters, opening)
     knowledge = prove_knowledge(job.context, job.key, commitment, opening, randomness=job.masking)
-    _write_opening(opening, Path(job.output))
+    write_opening(opening, Path(job.output))
     report(1, 1)
     return Hidden(commitment, knowledge)
 
@@ -82,7 +84,7 @@ def prove_sum(job: ProveSum, report: ProgressReport) -> SumProven:
     product = compute_product(job.statement)
     proof = prove_aggregation(job.statement, product, openings, randomness=job.masking)
     weights = [part.weight for part in job.statement.contributions]
-    _write_opening(add_openings(openings, weights), Path(job.output))
+    write_opening(add_openings(openings, weights), Path(job.output))
     report(1, 1)
     return SumProven(product, proof)
 
@@ -91,20 +93,33 @@ def consult_sum(job: ConsultSum, report: ProgressReport) -> Consulted:
     """Write the model that a sum gives, if it is the proven one; else say why it is not."""
     try:
         aggregate = decode_aggregate(job.context.parameters, job.context.values, Path(job.sum).read_bytes())
-        consult(
+        vector = check_sum(
             job.context,
+            aggregate,
             digest=job.digest,
             weights=job.weights,
             product=job.product,
-            aggregate=aggregate,
             randomness=job.randomness,
         )
-        vector = derive_model(aggregate, sum(job.weights))
     except InvalidProof as error:
         return Consulted(shorten(error.message))
     save_fixed(vector, get_module_shapes(build_model(job.model)), Path(job.output))
     report(1, 1)
     return Consulted(None)
+
+
+def check_sum(
+    context: RoundContext,
+    aggregate: Aggregate,
+    *,
+    digest: bytes,
+    weights: Sequence[int],
+    product: bytes,
+    randomness: bytes,
+) -> Vector:
+    """Return the model int32 [d] of a sum. Raises `InvalidProof` unless it is the one that the log vouches for."""
+    consult(context, digest=digest, weights=weights, product=product, aggregate=aggregate, randomness=randomness)
+    return derive_model(aggregate, sum(weights))
 
 
 def derive_model(aggregate: Aggregate, weight: int) -> Vector:
@@ -118,5 +133,6 @@ def derive_model(aggregate: Aggregate, weight: int) -> Vector:
     return divide(aggregate.values, weight)
 
 
-def _write_opening(opening: Opening | Aggregate, output: Path) -> None:
+def write_opening(opening: Opening | Aggregate, output: Path) -> None:
+    """Write what opens a commitment, for its owner alone; it is on the disk when this returns."""
     create_durably(output, encode_opening(opening), temporary=output.with_name(output.name + ".partial"))
