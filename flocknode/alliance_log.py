@@ -3,10 +3,10 @@
 Blocks are read from the newest that may hold it backwards, until all is found.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Protocol
 
-from protocol.alliance_acts import CommitUpdate, ProvenSum, PublishAggregate
+from protocol.alliance_acts import CommitUpdate, PublishAggregate
 from protocol.blocks import Block, Receipt
 from protocol.errors import NotFound
 from protocol.params import Params
@@ -56,6 +56,19 @@ def find_publication(log: BlockLog, alliance: Alliance, round: int, *, newest: i
     raise AssertionError("an aggregate in the state that is not on the log")
 
 
+def find_commitments(
+    log: BlockLog, alliance: Alliance, round: int, clients: Collection[Address], *, newest: int
+) -> dict[Address, CommittedUpdate]:
+    """Return what some clients, who did so, committed to in a round; in its last attempt, where it was run again."""
+    updates: dict[Address, CommittedUpdate] = {}
+    for sender, act in scan_acts(log, alliance, round, newest):
+        if isinstance(act, CommitUpdate) and sender in clients:
+            updates.setdefault(sender, act.update)
+        if len(updates) == len(clients):
+            break
+    return updates
+
+
 def make_round_proof(log: BlockLog, alliance: Alliance, round: int) -> ProofFile:
     """Return what shows to anybody that the sum of a settled round was proven. Raises `NotFound` when it has none."""
     result = get_result(log.view, alliance.id, round)
@@ -64,17 +77,10 @@ def make_round_proof(log: BlockLog, alliance: Alliance, round: int) -> ProofFile
     # A sum of masked updates opens what it must: it has no other proof.
     if result is None or published is None or published.proven is None or published.proven.proof is None:
         raise NotFound(f"round {round + 1} of alliance {alliance.id} has no proof: none was published, or it runs yet")
-    updates: dict[Address, CommittedUpdate] = {}
-    proven: ProvenSum | None = None
-    clients = published.proven.clients
-    for sender, act in scan_acts(log, alliance, round, result.settled_height):
-        if isinstance(act, PublishAggregate):
-            proven = proven or act.proven
-        elif sender in clients:
-            updates[sender] = act.update
-        if proven is not None and len(updates) == len(clients):
-            break
+    # After a sum nobody publishes anything any more, so it is the newest.
+    proven, clients = find_publication(log, then, round, newest=result.settled_height).proven, published.proven.clients
     assert proven is not None, "an aggregate in the state that is not on the log"
+    updates = find_commitments(log, then, round, clients, newest=result.settled_height)
     context = make_round_context(log.view, log.id, log.params, then)
     statement = make_statement(context, updates, weigh_clients(log.view, then, clients))
     return make_proof_file(statement, proven.aggregation)

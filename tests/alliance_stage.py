@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from types import SimpleNamespace
 
+import pytest
 from msgspec.structs import replace
 
 from flocknode.frames import Failed
@@ -148,6 +149,22 @@ class Stage:
         for hand in hands or self.acting():
             for duty in hand.duties():
                 await perform(hand, duty)
+
+    async def repeat(self, hand):
+        """Let a participant act, crash before it sends, and act again; returns both payloads."""
+        attempts, send = [], hand.sender.apply
+
+        async def lose(payload):
+            attempts.append(payload)
+            raise ReceiptRefused("the power went out")
+
+        hand.sender.apply = lose
+        with pytest.raises(ReceiptRefused):
+            await self.act(hand)
+        hand.open_diary()
+        hand.sender.apply = send
+        await self.act(hand)
+        return attempts[0], hand.sent[-1]
 
     async def run_round(self):
         """Let everybody act until the round is settled."""

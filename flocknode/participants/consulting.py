@@ -9,7 +9,7 @@ from pathlib import Path
 
 import trio
 
-from flocknode.alliance_log import find_publication
+from flocknode.alliance_log import find_commitments, find_publication
 from flocknode.errors import FlocknodeError
 from flocknode.participants.alliance import load_split
 from flocknode.participants.alliance_models import (
@@ -35,12 +35,14 @@ from protocol.rules.alliance.commitments import (
     PublishedSum,
     get_committed,
     get_published,
+    is_masked,
     make_round_context,
     weigh_clients,
 )
 from protocol.rules.alliance.past import get_result, rewind
 from protocol.rules.alliance.records import Alliance
 from protocol.types import Address
+from protocol.zk.aggregation import compute_product, make_statement
 from protocol.zk.commitment import Commitment, aggregate_bytes
 from protocol.zk.expansion import RANDOMNESS_BYTES
 
@@ -135,8 +137,8 @@ async def derive_checked(kit: Kit, alliance: Alliance, accused: Mapping[Address,
             await bring(kit, blob)
     if published.proven is not None and sum_file is None:
         raise SumUnproven("nobody delivers it")
-    publication = await find(kit, alliance, newest)
-    for accusation in publication.accused:
+    accusations = (await find(kit, alliance, newest)).accused if published.liars else ()
+    for accusation in accusations:
         # Who holds the blob judges; 2/3 of the voters do.
         if accusation.key is not None and kit.blobs.has(sealed[accusation.client]):
             blob, commitment = sealed[accusation.client], accused[accusation.client]
@@ -165,6 +167,23 @@ async def find(kit: Kit, alliance: Alliance, newest: int) -> PublishAggregate:
     return await trio.to_thread.run_sync(lambda: find_publication(kit.chain, alliance, round, newest=newest))
 
 
+async def find_product(kit: Kit, alliance: Alliance, clients: tuple[Address, ...], newest: int) -> Commitment:
+    """Return Enc(w) of the round's sum: what was proven about, or where no proof is needed what commitments come to."""
+    if not is_masked(alliance):
+        proven = (await find(kit, alliance, newest)).proven
+        assert proven is not None, "a sum in the state that is not on the log"
+        return proven.aggregation.product
+    view, chain = kit.chain.view, kit.chain
+    context = make_round_context(view, chain.id, chain.params, alliance)
+    weights = weigh_clients(view, alliance, clients)
+
+    def multiply() -> Commitment:
+        updates = find_commitments(chain, alliance, alliance.round, clients, newest=newest)
+        return compute_product(make_statement(context, updates, weights))
+
+    return await trio.to_thread.run_sync(multiply)
+
+
 async def is_false(kit: Kit, alliance: Alliance, blob: BlobId, key: bytes, commitment: Commitment) -> bool:
     """Return whether a sealed blob, opened with a key, does not open a commitment."""
     target = hidden_file(kit, alliance, "accused")
@@ -186,15 +205,14 @@ async def is_false(kit: Kit, alliance: Alliance, blob: BlobId, key: bytes, commi
 async def derive(kit: Kit, alliance: Alliance, sum_file: Path, *, newest: int) -> BlobId:
     """Return the model, in the store, of the published sum of the alliance's round. Raises `SumUnproven`."""
     view, proven = kit.chain.view, require_sum(kit, alliance)
-    publication = await find(kit, alliance, newest)
-    assert publication.proven is not None, "a sum in the state that is not on the log"
+    product = await find_product(kit, alliance, proven.clients, newest)
     with scratch_files(kit, alliance, "derived") as (output,):
         job = ConsultSum(
             make_round_context(view, kit.chain.id, kit.chain.params, alliance),
             alliance.spec.model,
             proven.digest,
             tuple(weigh_clients(view, alliance, proven.clients).values()),
-            publication.proven.aggregation.product,
+            product,
             str(sum_file),
             kit.randomness(RANDOMNESS_BYTES),
             str(output),

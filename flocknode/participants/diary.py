@@ -94,6 +94,13 @@ class Sealed(Record):
     key: Bytes32
 
 
+class MaskedUpdate(Record):
+    """What this node commits to in an attempt at a masked round, and the secret of the masks of that attempt alone."""
+
+    update: CommittedUpdate
+    secret: Bytes32
+
+
 class Fault(Record):
     """A piece that convicts: of a dataset, found in an epoch, or of the submission with this tag."""
 
@@ -213,6 +220,14 @@ class Diary:
     def load_sum(self, alliance: int, round: int) -> PublishAggregate | None:
         """Return the sum that this node proved in a round."""
         return self._load(_private(alliance, round) + b"sum", PublishAggregate)
+
+    def save_masked(self, alliance: int, round: int, attempt: int, made: MaskedUpdate) -> None:
+        """Keep what this node commits to in an attempt at a masked round."""
+        self._save(_private(alliance, round) + b"masked" + integer_bytes(attempt), made)
+
+    def load_masked(self, alliance: int, round: int, attempt: int) -> MaskedUpdate | None:
+        """Return what this node commits to in an attempt at a masked round."""
+        return self._load(_private(alliance, round) + b"masked" + integer_bytes(attempt), MaskedUpdate)
 
     def list_private(self) -> set[tuple[int, int]]:
         """Return the alliance and the round of everything that is kept of private rounds."""

@@ -10,7 +10,7 @@ import structlog
 import trio
 
 from flocknode.errors import FlocknodeError
-from flocknode.participants import alliance, creator, faults, private, trainer, validator
+from flocknode.participants import alliance, creator, faults, masked, private, trainer, validator
 from flocknode.participants.diary import Fault
 from flocknode.participants.hidden_files import forget_finished
 from flocknode.participants.kit import Kit
@@ -98,6 +98,8 @@ async def perform(kit: Kit, duty: Act) -> None:
             await creator.publish_key(kit, duty)
         case Fault():
             await faults.prove_fault(kit, duty)
+        case _ if masked.is_masked(kit, duty):
+            await masked.perform(kit, duty)
         case _ if private.is_hidden(kit, duty):
             await private.perform(kit, duty)
         case _:

@@ -38,7 +38,7 @@ from protocol.zk.aggregation import Aggregation, make_statement
 from protocol.zk.commitment import reveal_bytes
 from protocol.zk.expansion import RANDOMNESS_BYTES
 from protocol.zk.knowledge import CommittedUpdate
-from protocol.zk.statement import sign_commitment, sign_product
+from protocol.zk.statement import RoundContext, sign_commitment, sign_product
 
 OWN, UPDATE = "opening", "update"
 STEPS: dict[type[duties.AllianceDuty], AlliancePhase] = {
@@ -66,8 +66,7 @@ def is_hidden(kit: Kit, duty: duties.AllianceDuty) -> bool:
 async def perform(kit: Kit, duty: duties.AllianceDuty) -> None:
     """Do one duty; returns when its transaction is on the log. Raises what kept it from getting there."""
     alliance = get_alliance(kit.chain.view, duty.alliance)
-    if (alliance.round, alliance.phase) != (duty.round, STEPS[type(duty)]):
-        raise StepClosed(f"round {duty.round + 1} of alliance {duty.alliance} has gone on")
+    require_step(alliance, duty, STEPS)
     match duty:
         case duties.CommitOwnUpdate():
             await commit_update(kit, alliance)
@@ -81,6 +80,14 @@ async def perform(kit: Kit, duty: duties.AllianceDuty) -> None:
             await clear.commit_vote(kit, alliance, judge_sum)
         case _:
             await clear.perform(kit, duty)
+
+
+def require_step(
+    alliance: Alliance, duty: duties.AllianceDuty, steps: Mapping[type[duties.AllianceDuty], AlliancePhase]
+) -> None:
+    """Return if the alliance is in the step that a duty is about; raises `StepClosed`."""
+    if (alliance.round, alliance.phase) != (duty.round, steps[type(duty)]):
+        raise StepClosed(f"round {duty.round + 1} of alliance {duty.alliance} has gone on")
 
 
 def sealed_bytes(kit: Kit, alliance: Alliance) -> int:
@@ -111,28 +118,33 @@ async def hide(kit: Kit, alliance: Alliance) -> CommittedUpdate:
     trained = hidden_file(kit, alliance, UPDATE)
     try:
         await train_into(kit, alliance, start, trained)
-        job = HideUpdate(
-            context,
-            kit.address,
-            alliance.spec.model,
-            str(trained),
-            kit.randomness(RANDOMNESS_BYTES),
-            kit.randomness(RANDOMNESS_BYTES),
-            str(hidden_file(kit, alliance, OWN)),
-        )
-        with kit.works.track("committing", describe(alliance), "updates") as advance:
-            hidden = await kit.worker.run(job, lambda progress: advance(progress.done, progress.total))
+        return await commit_to(kit, alliance, context, trained, hidden_file(kit, alliance, OWN))
     finally:
         trained.unlink(missing_ok=True)
+
+
+async def commit_to(
+    kit: Kit, alliance: Alliance, context: RoundContext, trained: Path, opening: Path
+) -> CommittedUpdate:
+    """Return a commitment to the update in a file, and write what opens it; both are others each time."""
+    job = HideUpdate(
+        context,
+        kit.address,
+        alliance.spec.model,
+        str(trained),
+        kit.randomness(RANDOMNESS_BYTES),
+        kit.randomness(RANDOMNESS_BYTES),
+        str(opening),
+    )
+    with kit.works.track("committing", describe(alliance), "updates") as advance:
+        hidden = await kit.worker.run(job, lambda progress: advance(progress.done, progress.total))
     signature = sign_commitment(kit.account.seed, context, hidden.commitment)
     return CommittedUpdate(hidden.commitment, signature, hidden.knowledge)
 
 
 async def reveal_update(kit: Kit, alliance: Alliance, aggregator: Address) -> None:
     """Seal the opening to the aggregator whose turn it is, and name the blob; the same blob each time."""
-    opening = hidden_file(kit, alliance, OWN)
-    if not opening.is_file():
-        raise OpeningMissing(f"the update of round {alliance.round + 1} of alliance {alliance.id} is not in this home")
+    opening = find_opening(alliance, hidden_file(kit, alliance, OWN))
     sealed = kit.diary.load_sealed(alliance.id, alliance.round, aggregator)
     if sealed is None or not kit.blobs.has(sealed.blob):
         # One key for one file: an earlier aggregator's would open it as well.
@@ -142,6 +154,13 @@ async def reveal_update(kit: Kit, alliance: Alliance, aggregator: Address) -> No
     box = seal_key(sealed.key, aggregator)
     await kit.sender.apply(RevealUpdate(alliance.id, alliance.round, aggregator, sealed.blob, box))
     kit.report(alliance, f"sealed its update {sealed.blob.root.hex()[:8]} to {kit.chain.name_of(aggregator)}")
+
+
+def find_opening(alliance: Alliance, path: Path) -> Path:
+    """Return the file that opens what this node committed to. Raises `OpeningMissing`."""
+    if not path.is_file():
+        raise OpeningMissing(f"the update of round {alliance.round + 1} of alliance {alliance.id} is not in this home")
+    return path
 
 
 # --- the aggregator --------------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ Level = Literal["debug", "info", "warning", "error"]
 Topic = Literal["blocks", "rounds", "tasks", "logs", "peers", "work"]
 PeerChange = Literal["joined", "left"]
 FileWork = Literal["sealing", "opening", "splitting", "verifying", "rebuilding"]
-PrivateWork = Literal["committing", "proving", "consulting"]
+PrivateWork = Literal["committing", "proving", "consulting", "adding", "unmasking"]
 WorkKind = Literal["training", "evaluating", "fetching", "catching up"] | FileWork | PrivateWork
 WorkState = Literal["running", "done", "failed"]
 

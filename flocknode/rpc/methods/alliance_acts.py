@@ -31,7 +31,7 @@ from protocol.alliance_acts import (
     VerifyAlliance,
     check_alliance_spec,
 )
-from protocol.alliance_settings import MIN_PARTICIPANTS, AllianceSettings, Privacy
+from protocol.alliance_settings import MIN_PARTICIPANTS, AllianceSettings
 from protocol.blobs import BlobId
 from protocol.errors import Malformed
 from protocol.models import METRICS, SCORE_ONE, MetricSpec, ModelSpec, Setting
@@ -47,13 +47,10 @@ AllianceMetric = Literal["accuracy", "loss", "mse", "r2"]
 def with_options(settings: AllianceSettings, options: AllianceOptions) -> AllianceSettings:
     """Return the chain's own settings of an alliance with some of them changed; raises `UsageError`."""
     try:
-        chosen = from_plain(AllianceSettings, {**to_plain(settings), **options}, "settings")
+        return from_plain(AllianceSettings, {**to_plain(settings), **options}, "settings")
     except Malformed as error:
         known = ", ".join(AllianceSettings.__struct_fields__)
         raise UsageError(str(error), help=f"Settings of an alliance: {known}.") from error
-    if chosen.privacy is Privacy.MASKED:
-        raise UsageError("the chain has masked alliances, but nodes take no part in them yet", help="Choose zk.")
-    return chosen
 
 
 def choose_model(

@@ -12,7 +12,6 @@ from flocknode.participants.consulting import SumUnproven, bring_consulted
 from flocknode.participants.hidden_files import forget_finished, hidden_file
 from flocknode.participants.performer import perform
 from flocknode.participants.private import OpeningMissing
-from flocknode.participants.sender import ReceiptRefused
 from protocol.alliance_acts import Accusation, PublishAggregate, RevealUpdate
 from protocol.alliance_settings import Attribution, Privacy
 from protocol.crypto import seal_key
@@ -72,27 +71,6 @@ def openings(stage):
     return {path.read_bytes() for path in hidden_files(stage) if path.name.endswith("-opening")}
 
 
-async def crash(payload):
-    raise ReceiptRefused("the power went out")
-
-
-async def repeat(stage, hand):
-    """Let a participant act, crash before it sends, and act again; returns both payloads."""
-    attempts, send = [], hand.sender.apply
-
-    async def lose(payload):
-        attempts.append(payload)
-        await crash(payload)
-
-    hand.sender.apply = lose
-    with pytest.raises(ReceiptRefused):
-        await stage.act(hand)
-    hand.open_diary()
-    hand.sender.apply = send
-    await stage.act(hand)
-    return attempts[0], hand.sent[-1]
-
-
 async def test_two_rounds_are_hidden_summed_and_proven(stage):
     """All voters name one model, the second round begins from it, the proofs hold, and no opening lies in a store."""
     await reach(stage, AlliancePhase.VOTE)
@@ -120,7 +98,7 @@ async def test_every_step_is_repeated_with_the_same_bytes(stage):
     """Saved, and killed before it was sent: commitment, sealed blob, sum and vote are the same the second time."""
     for phase in (AlliancePhase.TRAIN, AlliancePhase.SEAL, AlliancePhase.AGGREGATE, AlliancePhase.VOTE):
         await reach(stage, phase)
-        before, after = await repeat(stage, stage.acting()[0])
+        before, after = await stage.repeat(stage.acting()[0])
         assert before == after, phase
 
 

@@ -134,13 +134,6 @@ def test_settings_that_are_none_are_named():
     assert "tolerance_millionths" in caught.value.help
 
 
-def test_nobody_creates_an_alliance_in_which_no_node_can_act():
-    """The chain would take a masked one."""
-    masked = {"privacy": "masked", "attribution": "aggregate"}
-    with pytest.raises(UsageError, match="masked"):
-        alliance_acts.with_options(DEVNET.alliance.settings, masked)
-
-
 async def test_a_private_round_says_who_aggregates():
     """Who is waited for: proposers to commit and to seal, then the aggregator; its fee is explained."""
     play = PrivatePlay(rounds=2).begin()
