@@ -17,6 +17,7 @@ from protocol.alliance_acts import (
 from protocol.alliance_settings import Privacy
 from protocol.blobs import compute_blob_id
 from protocol.rules.alliance.commitments import make_round_statement, weigh_clients
+from protocol.rules.alliance.explaining import Kind, explain_closing, explain_round
 from protocol.rules.alliance.masks import (
     derive_check,
     find_unopened,
@@ -40,8 +41,12 @@ from protocol.zk.masking import (
 )
 from protocol.zk.opening import Aggregate, encode_opening, opens
 from protocol.zk.statement import context_digest
-from tests.ledger_driver import Person, seed_of
-from tests.private_play import PrivatePlay
+from tests.ledger_driver import FML, Person, seed_of
+from tests.ledger_invariants import expect_sound
+from tests.private_play import PARAMS, PrivatePlay
+
+# 5 % of 64 FML, and s_p of it.
+ABSENCE, LOST = 64 * FML // 20, 8 * FML
 
 
 class MaskedPlay(PrivatePlay):
@@ -184,3 +189,29 @@ class MaskedPlay(PrivatePlay):
             self.ledger.send(person, self.accusing(liars))
         self.end_step(AlliancePhase.VERDICT)
         return self
+
+
+def until_aggregation(*, spoiled: int = 0, **options) -> MaskedPlay:
+    """Return a play in which the first aggregator may sum, and so many clients shared what they did not commit to."""
+    play = MaskedPlay(**options).begin().train()
+    return play.seal(spoiled=play.proposers()[:spoiled]).hold()
+
+
+def losses(play: MaskedPlay, round: int = 0) -> dict[str, int]:
+    """Return what everybody lost in a round, by name; who lost nothing is left out."""
+    names = {person.address: person.name for person in play.participants}
+    return {names[one.address]: one.slashed for one in play.result(round).settled if one.slashed}
+
+
+def add_up(play: MaskedPlay, rounds: int = 1) -> set[Kind]:
+    """Assert that the traces come to what everybody earned and lost; return their kinds."""
+    traces = [trace for round in range(rounds) for trace in explain_round(play.ledger.state, PARAMS, 1, round)]
+    if play.phase is AlliancePhase.FINISHED:
+        traces += explain_closing(play.ledger.state, 1)
+    for person in play.participants:
+        own = [trace for trace in traces if trace.account == person.address]
+        member = play.member(person)
+        assert sum(trace.origins.total() for trace in own) == member.earned
+        assert sum(trace.burned + trace.kept for trace in own) == member.slashed
+    expect_sound(play.ledger.state)
+    return {trace.kind for trace in traces}

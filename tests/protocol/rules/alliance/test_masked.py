@@ -1,5 +1,8 @@
-"""Rounds with masked updates: who is missing, whose turn it is, who lied, and what each of it pays and costs."""
+"""Rounds with masked updates: who is missing, whose turn it is, and what each of it pays and costs."""
 
+from protocol.crypto import integer_bytes
+from protocol.errors import InvalidProof, NotEligible
+from protocol.rules.alliance.commitments import get_committed
 from protocol.rules.alliance.duties import (
     AccuseOwnLiars,
     AggregateUpdates,
@@ -11,38 +14,15 @@ from protocol.rules.alliance.duties import (
     ShareOwnMasked,
     VoteOnUpdates,
 )
-from protocol.rules.alliance.explaining import Kind, explain_closing, explain_round
-from protocol.rules.alliance.records import AlliancePhase, Ballot
+from protocol.rules.alliance.explaining import Kind
+from protocol.rules.alliance.masks import MASKS
+from protocol.rules.alliance.records import AlliancePhase, Ballot, get_sheets, get_update
 from protocol.rules.alliance.results import AllianceRole, Outcome
 from protocol.rules.duties import get_duties
 from tests.ledger_driver import FML, Person
-from tests.ledger_invariants import expect_sound
-from tests.masked_play import MaskedPlay
-from tests.private_play import PARAMS
+from tests.masked_play import ABSENCE, LOST, MaskedPlay, add_up, losses, until_aggregation
 
-# 5 % of 64 FML, and s_p of it.
-ABSENCE, LOST = 64 * FML // 20, 8 * FML
 REFUSAL = Ballot(800_000, (None,), None)
-
-
-def losses(play: MaskedPlay, round: int = 0) -> dict[str, int]:
-    """Return what everybody lost in a round, by name; who lost nothing is left out."""
-    names = {person.address: person.name for person in play.participants}
-    return {names[one.address]: one.slashed for one in play.result(round).settled if one.slashed}
-
-
-def add_up(play: MaskedPlay, rounds: int = 1) -> set[Kind]:
-    """Assert that the traces come to what everybody earned and lost; return their kinds."""
-    traces = [trace for round in range(rounds) for trace in explain_round(play.ledger.state, PARAMS, 1, round)]
-    if play.phase is AlliancePhase.FINISHED:
-        traces += explain_closing(play.ledger.state, 1)
-    for person in play.participants:
-        own = [trace for trace in traces if trace.account == person.address]
-        member = play.member(person)
-        assert sum(trace.origins.total() for trace in own) == member.earned
-        assert sum(trace.burned + trace.kept for trace in own) == member.slashed
-    expect_sound(play.ledger.state)
-    return {trace.kind for trace in traces}
 
 
 def duties(play: MaskedPlay, person: Person) -> list[object]:
@@ -50,10 +30,10 @@ def duties(play: MaskedPlay, person: Person) -> list[object]:
     return get_duties(play.ledger.state, person.address, lambda task, epoch: play.ledger.tag(person, task, epoch))
 
 
-def until_aggregation(*, spoiled: int = 0, **options) -> MaskedPlay:
-    """Return a play in which the first aggregator may sum, and so many clients shared what they did not commit to."""
-    play = MaskedPlay(**options).begin().train()
-    return play.seal(spoiled=play.proposers()[:spoiled]).hold()
+def until_vote(play: MaskedPlay) -> MaskedPlay:
+    """Return the play with its round led to its end, from the sum on."""
+    play.publish().commit().reveal()
+    return play
 
 
 # --- all do their part -----------------------------------------------------------------------------------------------
@@ -120,14 +100,172 @@ def test_everybodys_duties_after_a_dispute():
     assert duties(play, voter) == []
 
 
-def test_a_liar_is_found_and_slashed_and_nobody_is_paid():
-    """The aggregator disputes, 2/3 confirm, all open their masks, and the voters name the one that lied."""
+# --- somebody is missing ---------------------------------------------------------------------------------------------
+
+
+def test_who_does_not_commit_leaves_no_masks_behind():
+    """Masks are between those that committed, so the round need not run again; who did not is absent."""
+    play = MaskedPlay().begin()
+    gone, *others = play.proposers()
+    play.train(others).seal(others).hold()
+    assert (play.phase, play.round_record.attempt()) == (AlliancePhase.AGGREGATE, 0)
+    assert play.does_open()
+    until_vote(play)
+    assert play.result(0).outcome is Outcome.ACCEPTED
+    assert losses(play) == {gone.name: ABSENCE}
+    assert add_up(play) >= {Kind.ABSENCE}
+
+
+def test_without_a_vector_the_round_runs_again_from_fresh_commitments():
+    """The others commit anew, for keys and context are others; who dropped out has no part in it any more."""
+    play = MaskedPlay().begin()
+    gone, *others = play.proposers()
+    first = {person: play.commit_update(person) for person in play.proposers()}
+    play.train().seal(others).hold()
+    current, state = play.round_record, play.ledger.state
+    assert (play.round, play.phase, current.attempt(), current.frozen) == (0, AlliancePhase.TRAIN, 1, ())
+    assert [one.address for one in current.proposers] == [person.address for person in play.by_address(others)]
+    assert [(one.address, one.is_absent) for one in current.dropped] == [(gone.address, True)]
+    for person in (gone, *others):
+        assert get_committed(state, play.record, person.address) is None
+        assert get_update(state, 1, 0, person.address) is None
+    assert list(MASKS.scan(state, integer_bytes(1))) == []
+    assert all(sheet.held is None for sheet in get_sheets(state, play.record, current).values())
+    assert play.send(others[0], first[others[0]]).error == InvalidProof.number
+    assert play.send(gone, first[gone]).error == NotEligible.number
+
+
+def test_who_dropped_out_is_penalised_and_the_others_are_paid():
+    """As one that is absent; the sum of the second attempt is voted on."""
+    play = MaskedPlay().begin()
+    gone, *others = play.proposers()
+    play.train().seal(others).hold()
+    play.train().seal().hold()
+    assert play.does_open()
+    until_vote(play)
+    assert play.result(0).outcome is Outcome.ACCEPTED
+    assert set(play.published_of(0).proven.clients) == {person.address for person in others}
+    assert losses(play) == {gone.name: ABSENCE}
+    assert play.settled(0, gone).is_absent
+    assert all(play.settled(0, person).earned == 495 * FML // 6 for person in others)
+    assert add_up(play) == {Kind.PROPOSING, Kind.VOTING, Kind.AGGREGATING, Kind.ABSENCE}
+
+
+def test_a_round_runs_again_as_often_as_somebody_drops_out():
+    """Of four clients two are left; each attempt has secrets of its own."""
+    play = MaskedPlay(participants=12).begin()
+    first, second, *others = play.proposers()
+    secrets = set()
+    for left in ([second, *others], others):
+        secrets.add(play.secret(others[0]))
+        play.train().seal(left).hold()
+    secrets.add(play.secret(others[0]))
+    assert (len(secrets), play.round_record.attempt()) == (3, 2)
+    play.train().seal().hold()
+    until_vote(play)
+    assert play.result(0).outcome is Outcome.ACCEPTED
+    assert losses(play) == {first.name: ABSENCE, second.name: ABSENCE}
+    add_up(play)
+
+
+def test_with_too_few_left_to_hide_each_other_the_round_is_void():
+    """At once, or after it ran again; all that dropped out are penalised."""
+    play = MaskedPlay().begin().train()
+    one, *others = play.proposers()
+    play.seal([one])
+    assert (play.result(0).outcome, play.result(0).last_phase) == (Outcome.VOID, AlliancePhase.SEAL)
+    assert losses(play) == {person.name: ABSENCE for person in others}
+    play = MaskedPlay().begin().train()
+    first, second, third = play.proposers()
+    play.seal([second, third]).hold()
+    play.train().seal().hold({voter: [third] for voter in play.voters()})
+    assert (play.result(0).outcome, play.result(0).last_phase) == (Outcome.VOID, AlliancePhase.HOLD)
+    assert losses(play) == {first.name: ABSENCE, second.name: ABSENCE}
+    add_up(play)
+
+
+def test_who_does_not_commit_again_is_absent_as_well():
+    """One commitment hides among nobody."""
+    play = MaskedPlay().begin().train()
+    first, second, third = play.proposers()
+    play.seal([second, third]).hold()
+    play.train([third])
+    assert (play.result(0).outcome, play.result(0).last_phase) == (Outcome.VOID, AlliancePhase.TRAIN)
+    assert losses(play) == {first.name: ABSENCE, second.name: ABSENCE}
+    add_up(play)
+
+
+def test_a_vector_that_two_thirds_hold_cannot_be_called_missing():
+    """Else the sums with it and without it would show its update."""
+    play = MaskedPlay().begin().train().seal()
+    hidden, *others = everybody = play.proposers()
+    liar, *voters = play.voters()
+    play.hold({**dict.fromkeys(voters, everybody), liar: others})
+    assert (play.phase, play.round_record.attempt()) == (AlliancePhase.AGGREGATE, 0)
+    assert hidden.address in play.round_record.frozen
+
+
+def test_a_vector_that_too_few_hold_is_missing():
+    """It was withheld from two of three voters that speak, so its client is absent."""
+    play = MaskedPlay().begin().train().seal()
+    hidden, *others = play.proposers()
+    one, *voters = play.voters()
+    play.hold({**dict.fromkeys(voters, others), one: [hidden, *others]})
+    (dropped,) = play.round_record.dropped
+    assert (dropped.address, dropped.is_absent) == (hidden.address, True)
+
+
+def test_who_is_dropped_for_silent_voters_is_neither_paid_nor_slashed():
+    """One voter says nothing, one lacks the vector, one has it: that is not its client's fault."""
+    play = MaskedPlay().begin().train().seal()
+    hidden, *others = play.proposers()
+    one, two, _ = play.voters()
+    play.hold({one: [hidden, *others], two: others})
+    (dropped,) = play.round_record.dropped
+    assert (dropped.address, dropped.is_absent) == (hidden.address, False)
+    play.train().seal().hold()
+    until_vote(play)
+    settled = play.settled(0, hidden)
+    assert (settled.earned, settled.slashed, settled.is_absent) == (0, 0, False)
+    assert losses(play) == {}
+    add_up(play)
+
+
+# --- the aggregator --------------------------------------------------------------------------------------------------
+
+
+def test_the_next_aggregator_adds_the_same_vectors():
+    """Nothing was sealed to the first, which loses 5 %: its time passes, and the second may sum at once."""
+    play = until_aggregation()
+    (first, second), frozen, deadline_ms = play.aggregators(), play.round_record.frozen, play.record.deadline_ms
+    play.fail()
+    assert play.ledger.before.head.time_ms >= deadline_ms
+    assert (play.phase, play.round_record.turn) == (AlliancePhase.AGGREGATE, 1)
+    assert play.round_record.frozen == frozen
+    assert play.aggregator() == second
+    until_vote(play)
+    assert play.result(0).outcome is Outcome.ACCEPTED
+    assert losses(play) == {first.name: ABSENCE}
+    assert play.settled(0, second).earned == 5 * FML
+    assert add_up(play) >= {Kind.ABSENCE, Kind.AGGREGATING}
+
+
+def test_after_the_last_aggregator_a_masked_round_is_void():
+    """All that had a turn are absent; nobody is paid."""
+    play = until_aggregation()
+    people = play.aggregators()
+    play.fail().fail()
+    assert (play.result(0).outcome, play.result(0).last_phase) == (Outcome.VOID, AlliancePhase.AGGREGATE)
+    assert losses(play) == {person.name: ABSENCE for person in people}
+    assert all(one.earned == 0 for one in play.result(0).settled)
+    add_up(play)
+
+
+def test_a_sum_that_does_not_open_is_refused_and_costs_its_aggregator():
+    """It should have disputed it, and may have altered it: the voters see that it is wrong, not why."""
     play = until_aggregation(spoiled=1)
-    liar = play.proposers()[0]
-    play.dispute().judge().unmask()
-    assert play.liars() == (liar.address,)
-    play.accuse()
-    assert (play.result(0).outcome, play.result(0).last_phase) == (Outcome.VOID, AlliancePhase.VERDICT)
-    assert losses(play) == {liar.name: LOST}
-    assert all(one.earned == 0 and not one.is_absent for one in play.result(0).settled)
+    aggregator = play.aggregator()
+    play.publish().commit(dict.fromkeys(play.voters(), REFUSAL)).reveal()
+    assert play.result(0).outcome is Outcome.VOID
+    assert losses(play) == {aggregator.name: LOST}
     assert add_up(play) == {Kind.LOST_VOTE}
