@@ -3,36 +3,45 @@
 import dataclasses
 from typing import get_args
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from protocol.alliance_acts import (
+    AccuseMasked,
     AlliancePayload,
     CancelAlliance,
     ConfirmAggregate,
     CreateAlliance,
+    DisputeMasked,
     FundAlliance,
     HoldUpdates,
     JoinAlliance,
+    JudgeSum,
     LeaveAlliance,
     ProposeUpdate,
     PublishAggregate,
+    PublishMasked,
     TopUpStake,
     VerifyAlliance,
 )
-from protocol.alliance_settings import Attribution, RewardRule
+from protocol.alliance_settings import Attribution, Privacy, RewardRule
 from protocol.blobs import BlobId
 from protocol.blocks import Block
 from protocol.codec import decode, encode
 from protocol.params import DEVNET
 from protocol.rules.alliance.duties import (
+    AccuseOwnLiars,
     AggregateUpdates,
     CommitOwnUpdate,
     ConfirmOwnAggregate,
     FetchUpdates,
+    JudgeOwnSum,
+    OpenOwnMask,
     RevealOwnUpdate,
     RevealOwnVote,
+    ShareOwnMasked,
     TrainUpdate,
     VoteOnUpdates,
     get_alliance_duties,
@@ -53,17 +62,18 @@ from protocol.zk.knowledge import CommittedUpdate
 from tests.alliance_play import STEP_MS, AlliancePlay, make_spec, run_task, verified
 from tests.ledger_driver import FML, Ledger, Person, seed_of
 from tests.ledger_invariants import expect_sound
+from tests.masked_play import MaskedPlay
 from tests.private_play import ZK, PrivatePlay
 from tests.protocol.test_random_play import TIMES_MS, Shuffled
 from tests.record_strategies import any_of
 
-PEOPLE = 7
+PEOPLE = 9
 # Losers and absent ones are soon below the threshold, and few blocks pass until the end.
 SETTINGS = replace(DEVNET.alliance.settings, rounds=3, slash_millionths=300_000, threshold_millionths=800_000)
 PARAMS = replace(
     DEVNET,
     absence_slash_millionths=250_000,
-    alliance=replace(DEVNET.alliance, settings=SETTINGS, max_periods=3, max_participants=7, zk=ZK),
+    alliance=replace(DEVNET.alliance, settings=SETTINGS, max_periods=3, max_participants=PEOPLE, zk=ZK),
 )
 SCORES = st.sampled_from([None, -(10**12), 0, 300_000, 800_000, 10**12])
 UNITS = st.sampled_from([0, 1, FML - 1, FML, 20 * FML, 64 * FML, 2**62])
@@ -76,8 +86,8 @@ CHOICES = [
 class Chaos:
     """Two alliances in which each step is drawn: one verified and from a task's winner, one that pays for itself."""
 
-    def __init__(self, data: st.DataObject) -> None:
-        self.draw = data.draw
+    def __init__(self, data: st.DataObject, privacy: Privacy) -> None:
+        self.draw, self.privacy = data.draw, privacy
         # About one of so many acts goes wrong.
         self.care = self.draw(st.sampled_from([3, 12, 60]))
         people = [Person(f"participant {number}") for number in range(PEOPLE)]
@@ -89,9 +99,10 @@ class Chaos:
         self.ballots: dict[tuple[bytes, int, int], Ballot] = {}
 
     def create_own(self, ledger: Ledger, escrow: int) -> AlliancePlay:
-        """Create an alliance that hides its updates, or shows them, with any attribution and reward."""
-        if self.draw(st.booleans()):
-            return PrivatePlay(ledger=ledger, participants=PEOPLE - 1, rounds=3, params=PARAMS, escrow=escrow)
+        """Create an alliance that hides or masks its updates, or shows them, with any attribution and reward."""
+        if self.privacy is not Privacy.CLEAR:
+            kind = MaskedPlay if self.privacy is Privacy.MASKED else PrivatePlay
+            return kind(ledger=ledger, participants=PEOPLE - 1, rounds=3, params=PARAMS, escrow=escrow)
         attribution = self.draw(st.sampled_from(Attribution))
         rule = RewardRule.STAKE if attribution is Attribution.AGGREGATE else self.draw(st.sampled_from(RewardRule))
         spec = make_spec(replace(SETTINGS, attribution=attribution, reward=rule))
@@ -118,6 +129,14 @@ class Chaos:
         stages = [play.draw, play.train, play.hold, play.commit, play.reveal, play.confirm]
         if isinstance(play, PrivatePlay):
             stages = [play.draw, play.train, play.seal, play.hold, play.publish, play.commit, play.reveal]
+        if isinstance(play, MaskedPlay) and self.draw(st.booleans()):
+            stages[2:] = [
+                lambda: play.seal(spoiled=play.proposers()[:1]),
+                play.hold,
+                play.dispute,
+                play.judge,
+                play.unmask,
+            ]
         for stage in stages[:steps]:
             stage()
 
@@ -159,6 +178,8 @@ class Chaos:
             payload = replace(payload, spec=self.own.spec, escrow=self.draw(UNITS))
         if isinstance(payload, HoldUpdates):
             payload = replace(payload, proposers=tuple(sorted(set(payload.proposers))))
+        if isinstance(payload, AccuseMasked):
+            payload = replace(payload, liars=tuple(sorted(set(payload.liars))))
         return payload
 
     def do_duties(self, person: Person) -> None:
@@ -178,8 +199,22 @@ class Chaos:
                 case RevealOwnUpdate():
                     reveal = play.revealed(person)
                     self.ledger.send(person, replace(reveal, box=bytes(80)) if self.is_wrong() else reveal)
+                case AggregateUpdates() if isinstance(play, MaskedPlay):
+                    self.ledger.send(person, self.choose_sum(play))
                 case AggregateUpdates():
                     self.ledger.send(person, self.choose_aggregate(play))
+                case ShareOwnMasked():
+                    share = play.shared(person, is_spoiled=self.is_wrong())
+                    short = replace(share.blob, length=share.blob.length - 1)
+                    self.ledger.send(person, replace(share, blob=short) if self.is_wrong() else share)
+                case JudgeOwnSum():
+                    self.ledger.send(person, JudgeSum(alliance, round, play.does_open() != self.is_wrong()))
+                case OpenOwnMask():
+                    other = self.draw(st.sampled_from(play.proposers())) if self.is_wrong() else person
+                    self.ledger.send(person, play.opened(other))
+                case AccuseOwnLiars():
+                    named = [self.draw(st.sampled_from(play.proposers())).address] if self.is_wrong() else None
+                    self.ledger.send(person, play.accusing(named))
                 case FetchUpdates():
                     self.ledger.send(person, HoldUpdates(alliance, round, self.choose_held(alliance, round)))
                 case VoteOnUpdates():
@@ -204,6 +239,11 @@ class Chaos:
         accused = {person: self.draw(st.sampled_from([None, play.key(person), bytes(32)])) for person in chosen}
         payload = play.aggregate(accused=accused)
         return replace(payload, accused=()) if self.is_wrong() else payload
+
+    def choose_sum(self, play: MaskedPlay) -> PublishMasked | DisputeMasked:
+        """Return the sum of masked updates, or a dispute of one that does not open; now and then the other."""
+        dispute = DisputeMasked(play.alliance, play.round)
+        return play.summed() if play.does_open() != self.is_wrong() else dispute
 
     def choose_held(self, alliance: int, round: int) -> tuple[bytes, ...]:
         """Return the proposers whose updates a voter holds: most of those that there are."""
@@ -278,11 +318,12 @@ class Chaos:
         assert again.before.head == self.ledger.before.head
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@pytest.mark.parametrize("privacy", Privacy)
+@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
-def test_whatever_is_sent_money_is_kept_and_alliances_end(data):
+def test_whatever_is_sent_money_is_kept_and_alliances_end(privacy, data):
     """Random steps from two alliances that open, or from the middle of a round of one, and then silence."""
-    chaos = Chaos(data)
+    chaos = Chaos(data, privacy)
     led = data.draw(st.integers(0, 8), label="led")
     if led:
         chaos.begin()

@@ -26,7 +26,7 @@ from protocol.errors import NotFound
 from protocol.rules.alliance import records, results
 from protocol.rules.alliance.absence import has_trained
 from protocol.rules.alliance.commitments import get_published, is_private
-from protocol.rules.alliance.masks import find_unopened
+from protocol.rules.alliance.masks import get_mask
 from protocol.rules.alliance.records import CLOSED_PHASES, AlliancePhase, get_round, get_sheet, get_update
 from protocol.rules.alliance.results import ROUND_RESULTS, AllianceRole, Outcome
 from protocol.state import StateView
@@ -156,7 +156,8 @@ def has_acted(state: StateView, alliance: records.Alliance, address: bytes, role
     if role is AllianceRole.PROPOSER and alliance.phase is AlliancePhase.TRAIN:
         return has_trained(state, alliance, address)
     if role is AllianceRole.PROPOSER and alliance.phase is AlliancePhase.UNMASK:
-        return address not in find_unopened(state, alliance)
+        mask = get_mask(state, alliance, address)
+        return mask is not None and mask.secret is not None
     if role is AllianceRole.PROPOSER:
         return get_update(state, alliance.id, alliance.round, address) is not None
     sheet = get_sheet(state, alliance.id, alliance.round, address)

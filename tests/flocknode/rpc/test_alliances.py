@@ -8,7 +8,7 @@ import pytest
 from flocknode.errors import UsageError
 from flocknode.rpc.methods import alliance, alliance_acts, alliance_explain, alliance_rounds
 from flocknode.rpc.methods.accounts import describe_account
-from protocol.alliance_acts import CreateAlliance, LeaveAlliance
+from protocol.alliance_acts import CreateAlliance, JudgeSum, LeaveAlliance
 from protocol.errors import NotFound
 from protocol.params import DEVNET
 from protocol.rules.alliance.records import AlliancePhase, Ballot
@@ -16,6 +16,7 @@ from protocol.zk.aggregation import aggregate_digest
 from protocol.zk.proof_file import read_proof_file, verify_proof_file
 from tests.alliance_play import FRESH, AlliancePlay
 from tests.ledger_driver import FML
+from tests.masked_play import MaskedPlay
 from tests.private_play import PrivatePlay
 
 
@@ -152,6 +153,46 @@ async def test_a_private_round_says_who_aggregates():
     (fee,) = (trace for trace in explained.traces if trace.kind == "aggregating")
     assert fee.units == 5 * FML
     assert [step.tag for step in fee.steps] == ["VI.F", "L6", "L6", "VI.H"]
+
+
+async def test_a_masked_round_says_who_dropped_out_and_who_is_waited_for():
+    """The dropped proposer is absent; after a dispute voters judge, clients open their masks, voters accuse."""
+    play = MaskedPlay(rounds=2).begin().train()
+    gone, liar, other = play.proposers()
+    play.seal([liar, other]).hold()
+    play.train().seal(spoiled=[liar]).hold()
+
+    async def see() -> tuple[list[str], list[str]]:
+        """Return who has acted, by role, and who is absent."""
+        (running,) = (await ask(play, "alliance.rounds", alliance="1")).rounds
+        assert sorted(one.role for one in running.shares) == ["aggregator"] + ["proposer"] * 3 + ["voter"] * 3
+        acted = [one.role for one in running.shares if one.has_acted]
+        return acted, [one.account for one in running.shares if one.is_absent]
+
+    absent = [gone.address.hex()]
+    assert await see() == (["proposer"] * 2, absent)
+    play.dispute()
+    assert await see() == (["proposer"] * 2 + ["aggregator"], absent)
+    voter = play.voters()[0]
+    play.send(voter, JudgeSum(1, 0, False))
+    assert await see() == (["proposer"] * 2 + ["voter", "aggregator"], absent)
+    play.judge(dict.fromkeys(play.voters()[1:], False))
+    play.send(other, play.opened(other))
+    assert await see() == (["proposer", "aggregator"], absent)
+    play.unmask([liar])
+    play.send(voter, play.accusing())
+    assert await see() == (["proposer"] * 2 + ["voter", "aggregator"], absent)
+
+
+async def test_a_masked_sum_has_a_digest_and_no_proof():
+    """Who wants to check it sees that the blob opens Enc(w); there is no file of a proof."""
+    play = MaskedPlay(rounds=2).begin().run_round()
+    settled = (await ask(play, "alliance.rounds", alliance="1")).rounds[0]
+    proven = play.published_of(0).proven
+    assert (settled.proven.digest, settled.proven.proof) == (proven.digest.hex(), None)
+    assert settled.proven.root == proven.blob.root.hex()
+    with pytest.raises(NotFound, match="has no proof"):
+        await ask(play, "alliance.proof", alliance="1", round=0)
 
 
 async def test_the_proof_of_a_round_comes_in_parts_from_the_log(monkeypatch):
