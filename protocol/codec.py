@@ -49,6 +49,19 @@ def decode(data: bytes, kind: type[T], *, max_bytes: int = MAX_DECODE_BYTES) -> 
     return record
 
 
+def read(data: bytes, kind: type[T]) -> T:
+    """Return the record of type `kind` that `encode` made these bytes of.
+
+    For what never left this node, or was decoded before it was kept: that the bytes are canonical is not checked again.
+    Raises `Malformed` for bytes that are damaged so that they are no such record.
+    """
+    try:
+        record: T = get_decoder(kind).decode(data)  # type: ignore[arg-type]
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise Malformed(f"not a valid record: {error}") from error
+    return record
+
+
 @lru_cache(maxsize=MAX_DECODERS)
 def get_decoder(kind: Any) -> "msgspec.msgpack.Decoder[Any]":
     """Return the decoder to one type or union."""

@@ -14,7 +14,7 @@ from typing import Generic, Protocol, TypeVar
 import gmpy2
 
 from protocol import crypto
-from protocol.codec import decode, encode
+from protocol.codec import encode, read
 
 BUCKETS = 256
 
@@ -105,7 +105,7 @@ class Table(Generic[R]):
     def get(self, state: StateView, *key: bytes) -> R | None:
         """Return the record under the joined key, or None."""
         value = state.get(self.prefix + b"".join(key))
-        return None if value is None else decode(value, self.kind)
+        return None if value is None else read(value, self.kind)
 
     def put(self, state: Overlay, record: R, *key: bytes) -> None:
         """Set the record under the joined key."""
@@ -119,7 +119,7 @@ class Table(Generic[R]):
         """Yield (rest of the key, record) for all keys that start with the joined key, sorted."""
         prefix = self.prefix + b"".join(key)
         for full_key, value in state.scan(prefix):
-            yield full_key[len(prefix) :], decode(value, self.kind)
+            yield full_key[len(prefix) :], read(value, self.kind)
 
 
 class Commitment:

@@ -6,7 +6,7 @@ trust in the other rules: `compute_drift` compares all purses that a block chang
 
 from collections.abc import Iterator
 
-from protocol.codec import decode, encode
+from protocol.codec import encode, read
 from protocol.crypto import integer_bytes
 from protocol.errors import InsufficientFunds
 from protocol.state import Overlay, StateView, Table
@@ -121,7 +121,7 @@ def unbonding_of(bond: bytes, *, begun: int, release_ms: int, owner: bytes) -> b
 def get_units(state: StateView, purse: bytes) -> int:
     """Return what a purse holds, in base units."""
     value = state.get(PREFIX + purse)
-    return 0 if value is None else decode(value, int)
+    return 0 if value is None else read(value, int)
 
 
 def count_stake(state: StateView, task: int, address: bytes) -> int:
@@ -162,7 +162,7 @@ def get_supply(state: StateView) -> Supply:
 def scan_purses(state: StateView, kind: bytes = b"") -> Iterator[tuple[bytes, int]]:
     """Yield (purse, units) for all purses whose name starts with `kind`, sorted."""
     for key, value in state.scan(PREFIX + kind):
-        yield key[len(PREFIX) :], decode(value, int)
+        yield key[len(PREFIX) :], read(value, int)
 
 
 def scan_waiting(state: StateView, task: int) -> list[tuple[bytes, bytes]]:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocol.blocks import Block, Receipt
-from protocol.codec import decode, encode
+from protocol.codec import decode, encode, read
 from protocol.errors import Malformed
 from protocol.genesis import GenesisDocument
 from protocol.rules.arena.records import Task
@@ -36,7 +36,7 @@ def test_every_record_comes_back(kind, data):
     """Decoding the bytes of a record gives the record, and MessagePack's own unpacker sees an array."""
     record = data.draw(any_of(kind))
     encoded = encode(record)
-    assert decode(encoded, kind) == record
+    assert decode(encoded, kind) == read(encoded, kind) == record
     assert isinstance(msgpack.unpackb(encoded), list)
 
 
@@ -121,6 +121,13 @@ def test_a_second_spelling_and_a_wrong_value_are_refused(data):
     """Only the shortest spelling of a record within its ranges decodes."""
     with pytest.raises(Malformed):
         decode(data, Transfer)
+
+
+@pytest.mark.parametrize("data", [b"", b"\x00", b"\x93\x01", encode((1, 2)) + b"\x00"])
+def test_what_was_kept_and_is_damaged_is_refused(data):
+    """This node's own bytes are not encoded again to compare; those that are no such record are refused anyway."""
+    with pytest.raises(Malformed):
+        read(data, tuple[int, int])
 
 
 def test_text_that_is_not_unicode_is_refused():
