@@ -40,7 +40,7 @@ def render_alliances(found: AllianceList, names: Names) -> Table:
         for one in found.alliances
     ]
     headings = (">NO", "NAME", "CREATOR", "STATUS", "ROUND", "PHASE", ">PARTICIPANTS", ">POOL FML", ">BEST")
-    return Table(headings, rows)
+    return Table(headings, rows, spare=("CREATOR",))
 
 
 def render_alliance(found: Alliance, names: Names) -> list[str | Table]:

@@ -30,7 +30,7 @@ def render_tasks(found: TaskList, names: Names) -> Table:
         for task in found.tasks
     ]
     headings = (">TASK", "NAME", "CREATOR", "STATUS", "EPOCH", "PHASE", ">TRAINERS", ">VALIDATORS", ">ESCROW FML")
-    return Table(headings, rows)
+    return Table(headings, rows, spare=("CREATOR",))
 
 
 def render_task(found: Task, names: Names) -> list[str | Table]:

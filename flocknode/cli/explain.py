@@ -68,7 +68,7 @@ def list_payouts(payouts: Sequence[ExplainedPayout], names: Mapping[str, str]) -
     if len(payouts) > 1:
         rows.append(("", "sum", "", *map(format_fml, sums)))
     columns = (">EMISSION", ">+ ESCROW", ">+ BOUNTIES", ">+ SLASHES", ">= PAID FML", ">OF IT DELEGATORS")
-    return Table((">EPOCH", "ACCOUNT", "FOR", *columns), rows)
+    return Table((">EPOCH", "ACCOUNT", "FOR", *columns), rows, spare=("OF IT DELEGATORS",))
 
 
 def amounts_of(payout: ExplainedPayout) -> tuple[int, ...]:

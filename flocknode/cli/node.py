@@ -162,7 +162,8 @@ def peers(*, options: Common) -> None:
             for peer in found.peers
         ]
         columns = ("NAME", "PEER", "ADDRESS", "DIR", ">HEIGHT", ">LATENCY", ">SENT", ">RECEIVED")
-        table = Table((*columns, ">DUPLICATE", ">DROPPED", ">SCORE", "CONNECTED FOR"), rows)
+        spare = ("DUPLICATE", "DROPPED", "SENT", "RECEIVED", "CONNECTED FOR")
+        table = Table((*columns, ">DUPLICATE", ">DROPPED", ">SCORE", "CONNECTED FOR"), rows, spare=spare)
         refused = [(_end_of(peer.peer), f"{peer.seconds} s", peer.reason) for peer in found.refused]
         return [table, *([Table(("PEER", ">FOR", "REASON"), refused, title="refused")] if refused else [])]
 

@@ -2,10 +2,11 @@
 
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import msgspec
 
+from flocknode.cli.fitting import GAP, fit
 from flocknode.cli.options import Options
 from flocknode.cli.text import Table, format_table
 
@@ -43,18 +44,31 @@ def _print_part(part: str | Table) -> None:
 def _draw(table: Table) -> None:
     from rich.console import Console
 
-    Console().print(draw_table(table))
+    console = Console()
+    console.print(draw_table(table, console.width))
 
 
-def draw_table(table: Table) -> "RichTable":
-    """Return a table as a terminal shows it."""
+def draw_table(table: Table, width: int) -> "RichTable":
+    """Return a table as a terminal of so many columns shows it."""
     from rich import box
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    drawn = RichTable(title=table.title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in table.columns:
-        drawn.add_column(column.lstrip(">"), justify="right" if column.startswith(">") else "left", overflow="fold")
-    for row in table.rows:
-        drawn.add_row(*map(Text, row))
+    fitted = fit(table, width)
+    drawn = RichTable(
+        title=table.title or None,
+        title_justify="left",
+        caption=f"({fitted.note})" if fitted.note else None,
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, GAP - 1, 0, 0),
+    )
+    headings = fitted.lines_of([column.lstrip(">") for column in fitted.table.columns])
+    for column, heading, columns in zip(fitted.table.columns, headings, fitted.widths, strict=True):
+        justify: Literal["left", "right"] = "right" if column.startswith(">") else "left"
+        drawn.add_column(Text(heading), justify=justify, width=columns, no_wrap=True)
+    for row in fitted.table.rows:
+        drawn.add_row(*map(Text, fitted.lines_of(row)))
     return drawn

@@ -19,11 +19,15 @@ FIRST_EPOCH = 1
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of text under headings; a heading that begins with `>` is of a column flushed right."""
+    """Rows of text under headings; a heading that begins with `>` is of a column flushed right.
+
+    `spare` names columns that a narrow terminal may go without, the first of them first.
+    """
 
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     title: str = ""
+    spare: Sequence[str] = ()
 
 
 def format_fml(units: int) -> str:

@@ -68,17 +68,20 @@ def top(*, interval: Annotated[float, Parameter(name=("--interval", "-i"))] = 1.
 
 
 def _keep_current(home: Home, found: Snapshot, names: dict[str, str], interval_s: float) -> None:
-    from rich.console import Group
+    from rich.console import Console, Group
     from rich.live import Live
     from rich.text import Text
 
     from flocknode.cli.output import draw_table
 
+    console = Console()
+
     def draw(found: Snapshot) -> Group:
-        return Group(*(Text(part) if isinstance(part, str) else draw_table(part) for part in render(found, names)))
+        parts = render(found, names)
+        return Group(*(Text(one) if isinstance(one, str) else draw_table(one, console.width) for one in parts))
 
     try:
-        with Live(draw(found), screen=True, auto_refresh=False) as live:
+        with Live(draw(found), console=console, screen=True, auto_refresh=False) as live:
             while True:
                 time.sleep(interval_s)
                 live.update(draw(take_snapshot(home)), refresh=True)

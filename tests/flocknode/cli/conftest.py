@@ -17,6 +17,7 @@ from flocknode.rpc import records as r
 from flocknode.rpc.events import EventHub, make_log_methods
 from flocknode.rpc.server import RpcServer
 from protocol.errors import InsufficientFunds, NotFound
+from tests.dataset_files import write_dataset
 from tests.flocknode.cli.alliance_answers import AllianceAnswers
 from tests.flocknode.cli.arena_answers import NOW_MS, ArenaAnswers
 from tests.flocknode.cli.audit_answers import AuditAnswers
@@ -319,6 +320,16 @@ def quick_keys(monkeypatch):
     """Make passphrases quick to check in this process."""
     monkeypatch.setattr(sealed_key, "OPERATIONS", 1)
     monkeypatch.setattr(sealed_key, "MEMORY_BYTES", 8192)
+
+
+@pytest.fixture
+def values(tmp_path, quick_keys):
+    """What the arguments of commands name: a dataset, a folder, a file with a passphrase."""
+    write_dataset(tmp_path / "file")
+    passphrase = tmp_path / "passphrase"
+    passphrase.touch(mode=0o600)
+    passphrase.write_text("a long passphrase\n")
+    return {"file": tmp_path / "file", "folder": tmp_path, "passphrase": passphrase}
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import trio
 
 from flocknode.cli import app
 from flocknode.errors import Exit
-from tests.dataset_files import write_dataset
 
 # The arguments of each command. What changes the home or ends the node works on a copy or comes last in its test.
 COMMANDS = {
@@ -104,16 +103,6 @@ def test_no_command_is_missing():
     """A new command is either tried here or named as tested elsewhere."""
     assert set(find_leaves(app.app)) == COMMANDS.keys() | ELSEWHERE
     assert not COMMANDS.keys() & ELSEWHERE
-
-
-@pytest.fixture
-def values(tmp_path, quick_keys):
-    """What the arguments name."""
-    write_dataset(tmp_path / "file")
-    passphrase = tmp_path / "passphrase"
-    passphrase.touch(mode=0o600)
-    passphrase.write_text("a long passphrase\n")
-    return {"file": tmp_path / "file", "folder": tmp_path, "passphrase": passphrase}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
