@@ -1,7 +1,11 @@
-"""How fast an alliance goes round on real daemons, beside the plain loop on the same data with the same jobs."""
+"""How fast an alliance goes round on real daemons, beside the plain loop on the same data with the same jobs.
+
+And beside Flower's simulation, where that is installed.
+"""
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -21,18 +25,25 @@ from devnet.alliances import (
     step_seconds,
 )
 from devnet.bench.figures import Figure, Report
+from devnet.bench.flower import NOT_INSTALLED, FlowerPlan, is_installed, run_flower
 from devnet.bench.replicas import replicas_in
 from devnet.daemon import Daemon
 from flocknode.home import Home
-from flocknode.jobs import AggregateUpdates, MakeModel, ScoreModels, TrainSettings, TrainUpdate, Update
+from flocknode.jobs import (
+    AggregateUpdates,
+    MakeModel,
+    QuantiseWeights,
+    ScoreModels,
+    TrainSettings,
+    TrainUpdate,
+    Update,
+)
 from flocknode.keystore import load_public_keys
-from flocknode.rpc.alliance_records import Alliance, RoundList, Training
+from flocknode.rpc.alliance_records import Alliance, Round, RoundList, Training
 from flocknode.worker import Worker
 from protocol.formulas.alliance import aggregation_weights
 from protocol.models import METRICS, SCORE_ONE, MetricSpec, ModelSpec, Setting
 
-SIZES = (4, 10)
-ROUNDS = 50
 LAYERS = (64, 64, 10)
 MODEL = ModelSpec("mlp", (Setting("layers", LAYERS),))
 METRIC = MetricSpec("accuracy", METRICS["accuracy"], 0, SCORE_ONE)
@@ -45,7 +56,28 @@ ESCROW_FML = 5_000
 # The only alliance of its chain.
 ALLIANCE = "1"
 MILLION = 10**6
-STEPS = ("draw", "train", "hold", "vote", "reveal", "confirm")
+# Those of both kinds of rounds; a kind has no other.
+STEPS = ("draw", "train", "seal", "hold", "aggregate", "vote", "reveal", "confirm")
+START = "start.safetensors"
+
+
+@dataclass(frozen=True)
+class Case:
+    """An alliance to measure: its name, how many daemons, rounds, what it chooses, and how fast it should go."""
+
+    name: str
+    daemons: int
+    rounds: int
+    settings: Mapping[str, int | str] = field(default_factory=dict)
+    goal: str = ""
+
+
+CASES = (
+    Case("4 daemons", 4, 50, goal="at least 0.5"),
+    Case("10 daemons", 10, 50),
+    # The fewest among which updates can hide.
+    Case("6 daemons, hidden updates", 6, 25, {"privacy": "zk", "attribution": "aggregate"}),
+)
 
 
 @dataclass(frozen=True)
@@ -72,50 +104,72 @@ class Plain:
     is_same: bool
 
 
+@dataclass(frozen=True)
+class Flower:
+    """What Flower's simulation did: seconds of all rounds, and the accuracy of its final model."""
+
+    seconds: float
+    accuracy: float
+
+
 async def bench_alliance() -> Report:
-    """Measure rounds a second on four and on ten daemons, and the same rounds without them."""
+    """Measure rounds a second on daemons, and the same rounds without them."""
     figures: list[Figure] = []
-    for size in SIZES:
+    for case in CASES:
         with TemporaryDirectory(prefix="flocknode-bench-") as folder:
-            figures += await measure(Path(folder), size)
+            figures += await measure(Path(folder), case)
     return Report(
         bench="alliance",
         conditions=(
-            f"digits, mlp {'-'.join(map(str, LAYERS))}, one local pass, {ROUNDS} rounds; 4 daemons: 1 proposer and 3 "
-            "voters a round, 10 daemons: 4 and 3"
+            f"digits, mlp {'-'.join(map(str, LAYERS))}, one local pass; 4 daemons: 1 proposer and 3 voters a round, "
+            "10 daemons: 4 and 3, hidden updates: 2 and 3, and an aggregator"
         ),
         figures=tuple(figures),
     )
 
 
-async def measure(folder: Path, size: int) -> list[Figure]:
-    """Return the figures of so many daemons."""
-    names = [f"n{number}" for number in range(size)]
+async def measure(folder: Path, case: Case) -> list[Figure]:
+    """Return the figures of one alliance."""
+    names = [f"n{number}" for number in range(case.daemons)]
     parts = {HELD_OUT: HELD_OUT_PARTS, **dict.fromkeys(names, OWN)}
     data = await cut_dataset("digits", parts, folder / "data")
     held_out = data.pop(HELD_OUT)
-    async with replicas_in(folder, size, PATIENT) as daemons:
-        course = await run_daemons({daemon.name: daemon for daemon in daemons}, data)
-    plain = await run_plain(folder, size, course, held_out)
+    async with replicas_in(folder, case.daemons, PATIENT) as daemons:
+        course = await run_daemons({daemon.name: daemon for daemon in daemons}, data, case)
+    homes = [Home(folder / name) for name in names]
+    plain = await run_plain(folder, homes, course, held_out)
+    flower = await simulate(folder, homes, course, held_out) if is_installed() else None
     settled = [one for one in course.rounds.rounds if one.state != "running"]
-    rate = len(settled) / course.seconds
-    goal = "at least 0.5" if size == SIZES[0] else ""
+    accepted = sum(one.state == "accepted" for one in settled)
     return [
-        Figure(name=f"{size} daemons", value=rate, unit="rounds/s", goal=goal),
-        Figure(name="  accepted", value=sum(one.state == "accepted" for one in settled), unit=f"of {ROUNDS}"),
+        Figure(name=case.name, value=len(settled) / course.seconds, unit="rounds/s", goal=case.goal),
+        Figure(name="  accepted", value=accepted, unit=f"of {case.rounds}"),
         Figure(name="  final accuracy", value=100 * plain.accuracy, unit="%"),
         Figure(name="  blocks", value=course.blocks / len(settled), unit="a round"),
         *(
-            Figure(name=f"  {step}", value=1000 * course.steps.get(step, 0.0) / len(settled), unit="ms a round")
+            Figure(name=f"  {step}", value=1000 * course.steps[step] / len(settled), unit="ms a round")
             for step in STEPS
+            if step in course.steps
         ),
         Figure(name="  plain loop", value=len(settled) / plain.seconds, unit="rounds/s"),
         Figure(name="  plain loop's final accuracy", value=100 * plain.own_accuracy, unit="%"),
         Figure(name="  same bytes of what was accepted", value=float(plain.is_same), unit="1 is yes"),
+        *describe_flower(flower, len(settled)),
     ]
 
 
-async def run_daemons(daemons: dict[str, Daemon], data: dict[str, Path]) -> Course:
+def describe_flower(flower: Flower | None, rounds: int) -> list[Figure]:
+    """Return the figures of Flower's simulation; without it, how to come by them."""
+    name = "  Flower's simulation"
+    if flower is None:
+        return [Figure(name=name, value=None, unit=NOT_INSTALLED)]
+    return [
+        Figure(name=name, value=rounds / flower.seconds, unit="rounds/s"),
+        Figure(name="  its final accuracy", value=100 * flower.accuracy, unit="%"),
+    ]
+
+
+async def run_daemons(daemons: dict[str, Daemon], data: dict[str, Path], case: Case) -> Course:
     """Run an alliance of all daemons to its end."""
     first = next(iter(daemons.values()))
     plan = Plan(
@@ -126,7 +180,7 @@ async def run_daemons(daemons: dict[str, Daemon], data: dict[str, Path]) -> Cour
         family=MODEL.family,
         model={"layers": list(LAYERS)},
         metric=METRIC.name,
-        settings={"rounds": ROUNDS},
+        settings={"rounds": case.rounds, **case.settings},
     )
     created = await create_alliance(first, plan)
     assert created.alliance is not None, "a created alliance has a number"
@@ -153,14 +207,13 @@ async def listen(daemon: Daemon, alliance: int, heard: list[Heard]) -> None:
         heard.append(one)  # noqa: PERF401 - each is timed as it comes
 
 
-async def run_plain(folder: Path, size: int, course: Course, held_out: Path) -> Plain:
+async def run_plain(folder: Path, homes: list[Home], course: Course, held_out: Path) -> Plain:
     """Train and aggregate in one worker, without votes, blobs and log, on the same data in the same roles; score both.
 
     Seeds are those of the daemons: the number of the participant, and of the round.
     """
-    homes = [Home(folder / f"n{number}") for number in range(size)]
     worker = Worker(folder / "scratch")
-    start = folder / "start.safetensors"
+    start = folder / START
     try:
         await worker.run(MakeModel(MODEL, 0, str(start)))
         began = time.perf_counter()
@@ -184,11 +237,14 @@ def list_proposers(rounds: RoundList) -> dict[int, list[str]]:
 
 def keep_accepted(rounds: RoundList) -> dict[int, list[str]]:
     """Return whose updates made the model of each round, sorted; rounds that accepted nothing are left out."""
-    return {
-        one.round: sorted(update.proposer for update in one.updates if update.is_accepted)
-        for one in rounds.rounds
-        if one.state == "accepted"
-    }
+    return {one.round: sorted(list_counted(one)) for one in rounds.rounds if one.state == "accepted"}
+
+
+def list_counted(found: Round) -> list[str]:
+    """Return whose updates are in the model of an accepted round."""
+    if found.proven is not None:
+        return list(found.proven.summed)
+    return [update.proposer for update in found.updates if update.is_accepted]
 
 
 async def run_loop(
@@ -206,7 +262,7 @@ async def run_loop(
             settings = TrainSettings(
                 TRAINING.passes, TRAINING.learning_rate_millionths, TRAINING.batch_size, seed + round, "sgd"
             )
-            split = homes[seed].alliances / ALLIANCE / "train.safetensors"
+            split = find_split(homes[seed])
             trained = await worker.run(TrainUpdate(MODEL, str(split), settings, str(model), str(output), None))
             updates[bytes.fromhex(account)], rows[bytes.fromhex(account)] = output, trained.rows
         weights = aggregation_weights(rows)
@@ -214,3 +270,29 @@ async def run_loop(
         jobs = tuple(Update(str(path), weights[proposer]) for proposer, path in updates.items())
         await worker.run(AggregateUpdates(MODEL, jobs, "fedavg", 0, str(model)))
     return model
+
+
+def find_split(home: Home) -> Path:
+    """Return the rows that a daemon trains on."""
+    return home.alliances / ALLIANCE / "train.safetensors"
+
+
+async def simulate(folder: Path, homes: list[Home], course: Course, held_out: Path) -> Flower:
+    """Train as many rounds in Flower's simulation, as many clients a round as there were proposers, drawn by Flower.
+
+    Begins with the model of the plain loop. Raises `DevnetError`.
+    """
+    start, weights, final = folder / START, folder / "flower.safetensors", folder / "flower-fixed.safetensors"
+    proposers = list_proposers(course.rounds)
+    settings = TrainSettings(TRAINING.passes, TRAINING.learning_rate_millionths, TRAINING.batch_size, 0, "sgd")
+    splits = tuple(str(find_split(home)) for home in homes)
+    sampled = max(map(len, proposers.values()))
+    plan = FlowerPlan(MODEL, settings, str(start), splits, len(proposers), sampled, str(weights))
+    took = await run_flower(plan, folder)
+    worker = Worker(folder / "scratch")
+    try:
+        await worker.run(QuantiseWeights(MODEL, str(weights), str(final)))
+        (found,) = (await worker.run(ScoreModels(MODEL, METRIC, str(held_out), (str(final),)))).scores
+    finally:
+        await worker.stop()
+    return Flower(took.took_ms / 1_000, (found.value_millionths or 0) / MILLION)

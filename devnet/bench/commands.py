@@ -99,7 +99,7 @@ def zk(*, json: Path | None = None) -> int:
 
 @app.command
 def alliance(*, json: Path | None = None) -> int:
-    """Rounds of an alliance a second on 4 and 10 daemons, by step, beside the plain loop on the same data.
+    """Rounds of an alliance a second, by step, also with hidden updates, beside the plain loop and Flower's.
 
     Parameters
     ----------

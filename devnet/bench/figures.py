@@ -11,10 +11,13 @@ from flocknode.cli.text import Table
 
 
 class Figure(Struct, frozen=True, kw_only=True):
-    """One measured value; `goal` says in words what it should be, empty where there is none."""
+    """One measured value; None where there was nothing to measure, and `unit` says why.
+
+    `goal` says in words what it should be, empty where there is none.
+    """
 
     name: str
-    value: float
+    value: float | None
     unit: str
     goal: str = ""
 
@@ -30,8 +33,13 @@ class Report(Struct, frozen=True, kw_only=True):
 def show_report(report: Report, screen: Screen) -> None:
     """Print a report as a table."""
     screen.say(f"{report.bench}: {report.conditions}")
-    rows = [(figure.name, f"{figure.value:,.2f}", figure.unit, figure.goal or "-") for figure in report.figures]
+    rows = [(figure.name, format_value(figure), figure.unit, figure.goal or "-") for figure in report.figures]
     screen.table(Table(("FIGURE", ">VALUE", "UNIT", "GOAL"), rows))
+
+
+def format_value(figure: Figure) -> str:
+    """Return a value with two digits after the point."""
+    return "-" if figure.value is None else f"{figure.value:,.2f}"
 
 
 def encode_report(report: Report) -> bytes:
