@@ -1,10 +1,17 @@
 """`scenario hospitals`: five hospitals predict the course of diabetes together, on real daemons (white paper VIII.C).
 
 Each keeps its patients' rows in its own home; what travels are linear models, votes and scores. Beside the alliance's
-model are measured, on rows that nobody trained on, what each hospital would have come to alone, and what all rows in
-one place would give.
+model are measured, on rows that nobody trained on, what each hospital would have come to alone, what all rows in
+one place would give, and the known answer that the alliance is to reach: R^2 of 0.353.
+
+That is what five local steps at rate 0.1 give in ten rounds in which all five train on all of their rows. In an
+alliance three judge, so only two are drawn to train, and nobody trains on what it judges with. At rate 0.1 a round's
+model leans to its two: over 2,000 simulated draws R^2 after ten rounds is 0.342 with a standard deviation of 0.018.
+Smaller steps lean less: at rate 0.01 twenty rounds reach 0.353 in 98 of 100 draws. That nothing but draw and rows
+differs from plain federated averaging is shown each time: one process comes to the daemons' bytes.
 """
 
+import math
 import shutil
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -19,6 +26,7 @@ from devnet import checks, gather
 from devnet.alliances import PATIENT, Plan, ask, create_alliance, cut_dataset, find_model, follow, join_all, list_rounds
 from devnet.bench.replicas import replicas_in
 from devnet.checks import Check
+from devnet.courses import Owner, Recipe, list_owners, repeat_rounds, run_rounds
 from devnet.errors import DevnetError
 from devnet.flock import Flock
 from devnet.launch import unwrapped
@@ -26,22 +34,36 @@ from devnet.screen import Screen
 from devnet.state import State
 from devnet.tables import score
 from flocknode.cli.text import Table
-from flocknode.jobs import DatasetPart, MakeModel, ScoreModels, SplitFile, TrainSettings, TrainUpdate
+from flocknode.home import Home
+from flocknode.jobs import (
+    DatasetPart,
+    MakeModel,
+    QuantiseWeights,
+    ScoreModels,
+    SplitFile,
+    TrainSettings,
+    TrainUpdate,
+)
 from flocknode.rpc.alliance_records import Alliance, Round, Training
 from flocknode.worker import Worker
-from protocol.models import MetricSpec, linear_model
+from protocol.models import MetricSpec, get_shapes, linear_model
+from protocol.tensor_files import ELEMENT_BYTES, LENGTH_BYTES, TensorInfo
 
 HOSPITALS = 5
 NAMES = tuple(f"n{number}" for number in range(HOSPITALS))
 # A quarter of the rows is nobody's; the rest is shared alike, at random.
 SEED = 0
 TOGETHER, CENTRAL = "all five together", "all rows in one place"
+PLAIN = "all five train in every round, in one process"
 MODEL = linear_model(inputs=10, outputs=1)
 R_SQUARED = MetricSpec("r2", True, -1_000_000, 1_000_000)
-# Five full-batch steps a round. Only two of the five train in a round, for three judge; so the steps are smaller than
-# the 0.1 with which all five reach 0.353 after ten rounds, or a round's model would lean to its two.
+# Five full-batch steps a round.
 FULL_BATCH = 10_000
-TRAINING = Training(passes=5, learning_rate_millionths=30_000, batch_size=FULL_BATCH)
+STEPS = 5
+TRAINING = Training(passes=STEPS, learning_rate_millionths=10_000, batch_size=FULL_BATCH)
+# How the known answer is reached: from weights of 0, with all five in every round.
+KNOWN = Training(passes=STEPS, learning_rate_millionths=100_000, batch_size=FULL_BATCH)
+KNOWN_ROUNDS, KNOWN_MILLIONTHS, ROUNDING_MILLIONTHS = 10, 353_000, 500
 # Until it has converged.
 ALONE = TrainSettings(3_000, 100_000, FULL_BATCH, 0, "sgd")
 # Twenty rows tell R^2 no finer than this: with the usual tolerance of 5 % votes would be lots drawn.
@@ -50,8 +72,8 @@ TOLERANCE_MILLIONTHS = 500_000
 TEST_SHARE_MILLIONTHS = 310_000
 ESCROW_FML = 500
 SETTLE_S = 900.0
-# How far the alliance's model may lie below that of all rows in one place.
-MAX_GAP_MILLIONTHS = 30_000
+# The only alliance of its chain.
+ALLIANCE = 1
 SETTLED = ("accepted", "rejected", "void")
 
 
@@ -77,7 +99,8 @@ async def run_hospitals(state: State, options: HospitalOptions, screen: Screen) 
     assert shown.latest is not None, "a round was accepted"
     model = find_model(daemons, shown.latest)
     scores = await measure(folder / "data", {CENTRAL: whole, **data}, held_out, model)
-    found.append(check_scores(scores))
+    again = await repeat([daemon.home for daemon in daemons], rounds, folder / "again")
+    found += [check_bytes(model, again), check_known(scores), check_scores(scores)]
     tell(screen, rounds, scores, found)
     if options.json is not None:
         options.json.write_bytes(encode_scores(rounds, scores) + b"\n")
@@ -136,7 +159,7 @@ async def learning_worker() -> AsyncIterator[Worker]:
 
 
 async def measure(folder: Path, files: Mapping[str, Path], held_out: Path, together: Path) -> dict[str, int]:
-    """Return R^2 on the held-out rows, in millionths: of the alliance's model, and of one trained on each file."""
+    """Return R^2 on the held-out rows, in millionths: of the alliance's model, the known one, and one of each file."""
     scored = {TOGETHER: together}
     async with learning_worker() as worker:
         start = folder / "start.safetensors"
@@ -144,17 +167,66 @@ async def measure(folder: Path, files: Mapping[str, Path], held_out: Path, toget
         for name, data in files.items():
             scored[name] = folder / f"{name}-alone.safetensors"
             await worker.run(TrainUpdate(MODEL, str(data), ALONE, str(start), str(scored[name]), None))
+        scored[PLAIN] = await train_plainly(worker, {name: files[name] for name in NAMES}, folder)
         found = await worker.run(ScoreModels(MODEL, R_SQUARED, str(held_out), tuple(map(str, scored.values()))))
     return {name: one.value_millionths or 0 for name, one in zip(scored, found.scores, strict=True)}
 
 
+async def train_plainly(worker: Worker, files: Mapping[str, Path], folder: Path) -> Path:
+    """Return the model that plain federated averaging comes to, with nobody judging: that of the known answer."""
+    zeros, start = folder / "zeros.safetensors", folder / "plain-start.safetensors"
+    await trio.Path(zeros).write_bytes(encode_zeros())
+    await worker.run(QuantiseWeights(MODEL, str(zeros), str(start)))
+    owners = {name.encode().hex(): Owner(path, SEED) for name, path in files.items()}
+    rounds = [list(owners)] * KNOWN_ROUNDS
+    return await run_rounds(worker, Recipe(MODEL, KNOWN, owners), rounds, start, folder / "plain")
+
+
+def encode_zeros() -> bytes:
+    """Return the file of a model whose weights are all 0, for training from there."""
+    shapes = get_shapes(MODEL)
+    assert shapes is not None, "a linear model has known shapes"
+    header, end = {}, 0
+    for name, shape in sorted(shapes.items()):
+        begin, end = end, end + ELEMENT_BYTES["F32"] * math.prod(shape)
+        header[name] = TensorInfo("F32", shape, (begin, end))
+    text = msgspec.json.encode(header)
+    return len(text).to_bytes(LENGTH_BYTES, "little") + text + bytes(end)
+
+
+async def repeat(homes: Sequence[Home], rounds: Sequence[Round], folder: Path) -> Path:
+    """Return the model that the same proposers' accepted updates give in one process."""
+    await trio.Path(folder).mkdir()
+    async with learning_worker() as worker:
+        start = folder / "start.safetensors"
+        await worker.run(MakeModel(MODEL, SEED, str(start)))
+        recipe = Recipe(MODEL, TRAINING, list_owners(homes, ALLIANCE))
+        return await repeat_rounds(worker, recipe, rounds, start, folder, higher_is_better=R_SQUARED.higher_is_better)
+
+
+def check_bytes(daemons: Path, process: Path) -> Check:
+    """What daemons came to by votes and peers is what the drawn proposers come to in one process, byte for byte."""
+    is_same = daemons.read_bytes() == process.read_bytes()
+    text = "the same bytes" if is_same else "another model"
+    return Check("course", is_same, f"the accepted updates, trained and averaged in one process, give {text}")
+
+
+def check_known(scores: Mapping[str, int]) -> Check:
+    """Federated averaging in which all five train in every round comes to the known answer."""
+    passed = abs(scores[PLAIN] - KNOWN_MILLIONTHS) <= ROUNDING_MILLIONTHS
+    steps = f"{KNOWN_ROUNDS} rounds of {STEPS} steps at rate {score(KNOWN.learning_rate_millionths)}"
+    return Check(
+        "known answer", passed, f"all five in {steps}: {score(scores[PLAIN])}, {score(KNOWN_MILLIONTHS)} known"
+    )
+
+
 def check_scores(scores: Mapping[str, int]) -> Check:
-    """Together the hospitals come near to what all rows in one place give, and above the mean of each alone."""
+    """Together the hospitals reach the known answer, and more than the mean of each alone."""
     alone = [scores[name] for name in NAMES]
     mean = sum(alone) // len(alone)
-    passed = scores[TOGETHER] >= scores[CENTRAL] - MAX_GAP_MILLIONTHS and scores[TOGETHER] > mean
-    others = f"all rows in one place {score(scores[CENTRAL])}, alone {score(mean)} on average"
-    return Check("accuracy", passed, f"R^2 on rows nobody trained on: together {score(scores[TOGETHER])}, {others}")
+    passed = scores[TOGETHER] >= KNOWN_MILLIONTHS - ROUNDING_MILLIONTHS and scores[TOGETHER] > mean
+    others = f"{score(KNOWN_MILLIONTHS)} known, all rows in one place {score(scores[CENTRAL])}, alone {score(mean)}"
+    return Check("accuracy", passed, f"R^2 on rows nobody trained on: together {score(scores[TOGETHER])}; {others}")
 
 
 def tell(screen: Screen, rounds: Sequence[Round], scores: Mapping[str, int], found: Sequence[Check]) -> None:

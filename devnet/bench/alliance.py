@@ -27,21 +27,12 @@ from devnet.alliances import (
 from devnet.bench.figures import Figure, Report
 from devnet.bench.flower import NOT_INSTALLED, FlowerPlan, is_installed, run_flower
 from devnet.bench.replicas import replicas_in
+from devnet.courses import Recipe, list_owners, list_proposers, repeat_rounds, run_rounds
 from devnet.daemon import Daemon
 from flocknode.home import Home
-from flocknode.jobs import (
-    AggregateUpdates,
-    MakeModel,
-    QuantiseWeights,
-    ScoreModels,
-    TrainSettings,
-    TrainUpdate,
-    Update,
-)
-from flocknode.keystore import load_public_keys
-from flocknode.rpc.alliance_records import Alliance, Round, RoundList, Training
+from flocknode.jobs import MakeModel, QuantiseWeights, ScoreModels, TrainSettings
+from flocknode.rpc.alliance_records import Alliance, RoundList, Training
 from flocknode.worker import Worker
-from protocol.formulas.alliance import aggregation_weights
 from protocol.models import METRICS, SCORE_ONE, MetricSpec, ModelSpec, Setting
 
 LAYERS = (64, 64, 10)
@@ -54,7 +45,7 @@ TRAINING = Training(passes=1, learning_rate_millionths=50_000, batch_size=8)
 TEST_SHARE_MILLIONTHS = 250_000
 ESCROW_FML = 5_000
 # The only alliance of its chain.
-ALLIANCE = "1"
+ALLIANCE = 1
 MILLION = 10**6
 # Those of both kinds of rounds; a kind has no other.
 STEPS = ("draw", "train", "seal", "hold", "aggregate", "vote", "reveal", "confirm")
@@ -212,69 +203,21 @@ async def run_plain(folder: Path, homes: list[Home], course: Course, held_out: P
 
     Seeds are those of the daemons: the number of the participant, and of the round.
     """
-    worker = Worker(folder / "scratch")
-    start = folder / START
+    worker, rounds = Worker(folder / "scratch"), course.rounds.rounds
+    recipe, start = Recipe(MODEL, TRAINING, list_owners(homes, ALLIANCE)), folder / START
     try:
         await worker.run(MakeModel(MODEL, 0, str(start)))
         began = time.perf_counter()
-        model = await run_loop(worker, homes, list_proposers(course.rounds), start, folder / "all")
+        model = await run_rounds(worker, recipe, list_proposers(rounds), start, folder / "all")
         seconds = time.perf_counter() - began
-        accepted = keep_accepted(course.rounds)
-        again = await run_loop(worker, homes, accepted, start, folder / "accepted")
+        again = await repeat_rounds(
+            worker, recipe, rounds, start, folder / "again", higher_is_better=METRIC.higher_is_better
+        )
         job = ScoreModels(MODEL, METRIC, str(held_out), (str(course.final), str(model)))
         theirs, own = ((found.value_millionths or 0) / MILLION for found in (await worker.run(job)).scores)
     finally:
         await worker.stop()
     return Plain(seconds, theirs, own, is_same=course.final.read_bytes() == again.read_bytes())
-
-
-def list_proposers(rounds: RoundList) -> dict[int, list[str]]:
-    """Return who trained in each round, sorted."""
-    return {
-        one.round: sorted(share.account for share in one.shares if share.role == "proposer") for one in rounds.rounds
-    }
-
-
-def keep_accepted(rounds: RoundList) -> dict[int, list[str]]:
-    """Return whose updates made the model of each round, sorted; rounds that accepted nothing are left out."""
-    return {one.round: sorted(list_counted(one)) for one in rounds.rounds if one.state == "accepted"}
-
-
-def list_counted(found: Round) -> list[str]:
-    """Return whose updates are in the model of an accepted round."""
-    if found.proven is not None:
-        return list(found.proven.summed)
-    return [update.proposer for update in found.updates if update.is_accepted]
-
-
-async def run_loop(
-    worker: Worker, homes: list[Home], proposers: dict[int, list[str]], start: Path, folder: Path
-) -> Path:
-    """Return the file of the model after rounds in which these proposers train and all of them count."""
-    await trio.Path(folder).mkdir()
-    owners = {load_public_keys(home).account.hex(): number for number, home in enumerate(homes)}
-    model = start
-    for round, accounts in proposers.items():
-        updates: dict[bytes, Path] = {}
-        rows: dict[bytes, int] = {}
-        for account in accounts:
-            seed, output = owners[account], folder / f"{round}-{account}.safetensors"
-            settings = TrainSettings(
-                TRAINING.passes, TRAINING.learning_rate_millionths, TRAINING.batch_size, seed + round, "sgd"
-            )
-            split = find_split(homes[seed])
-            trained = await worker.run(TrainUpdate(MODEL, str(split), settings, str(model), str(output), None))
-            updates[bytes.fromhex(account)], rows[bytes.fromhex(account)] = output, trained.rows
-        weights = aggregation_weights(rows)
-        model = folder / f"{round}.safetensors"
-        jobs = tuple(Update(str(path), weights[proposer]) for proposer, path in updates.items())
-        await worker.run(AggregateUpdates(MODEL, jobs, "fedavg", 0, str(model)))
-    return model
-
-
-def find_split(home: Home) -> Path:
-    """Return the rows that a daemon trains on."""
-    return home.alliances / ALLIANCE / "train.safetensors"
 
 
 async def simulate(folder: Path, homes: list[Home], course: Course, held_out: Path) -> Flower:
@@ -283,10 +226,10 @@ async def simulate(folder: Path, homes: list[Home], course: Course, held_out: Pa
     Begins with the model of the plain loop. Raises `DevnetError`.
     """
     start, weights, final = folder / START, folder / "flower.safetensors", folder / "flower-fixed.safetensors"
-    proposers = list_proposers(course.rounds)
+    proposers = list_proposers(course.rounds.rounds)
     settings = TrainSettings(TRAINING.passes, TRAINING.learning_rate_millionths, TRAINING.batch_size, 0, "sgd")
-    splits = tuple(str(find_split(home)) for home in homes)
-    sampled = max(map(len, proposers.values()))
+    splits = tuple(str(owner.split) for owner in list_owners(homes, ALLIANCE).values())
+    sampled = max(map(len, proposers))
     plan = FlowerPlan(MODEL, settings, str(start), splits, len(proposers), sampled, str(weights))
     took = await run_flower(plan, folder)
     worker = Worker(folder / "scratch")
