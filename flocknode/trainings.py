@@ -1,4 +1,4 @@
-"""What this node trained and trains for its tasks, as people ask for it: how far each is, and its loss over time.
+"""What this node trained and trains, as people ask for it: how far each is, and its loss over time.
 
 Kept in memory, a bounded number of them: the log says what was entered, this is about how it came to be.
 """
@@ -7,13 +7,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import structlog
 import trio
 
 from flocknode.frames import Progress
-from flocknode.rpc.arena_records import LossPoint, TrainingRun, TrainingState
+from flocknode.rpc.training_records import LossPoint, RoundTraining, TrainingRun, TrainingState
 from flocknode.work import Advance
+from protocol.rules.alliance.records import Alliance
 from protocol.rules.arena.records import Task
 
 MAX_RUNS = 64
@@ -22,17 +24,19 @@ MAX_POINTS = 128
 # How often the log says how far a training is.
 LOG_S = 10.0
 MILLION = 10**6
+GIVEN_UP = "given up: its step closed before it was done"
 
 log = structlog.get_logger()
 
 
 @dataclass
 class Run:
-    """One training; `resumed_from` are the steps that an earlier process took, `start` the model that it began with."""
+    """One training, for an epoch of a task or a round of an alliance.
 
-    task: int
-    name: str
-    epoch: int
+    `resumed_from` are the steps that an earlier process took, `start` the model that it began with.
+    """
+
+    job: Task | Alliance
     start: bytes | None
     started_ms: int
     state: TrainingState = "running"
@@ -60,21 +64,25 @@ class Run:
         """Return the newest loss in words."""
         return f"loss {self.points[-1].loss_millionths / MILLION:.4f}" if self.points else ""
 
-    def describe(self) -> TrainingRun:
-        """Return it for people and programs."""
-        return TrainingRun(
-            task=self.task,
-            name=self.name,
-            epoch=self.epoch,
-            state=self.state,
-            reason=self.reason,
-            started_ms=self.started_ms,
-            done=self.done,
-            total=self.total,
-            resumed_from=self.resumed_from or 0,
-            start=None if self.start is None else self.start.hex(),
-            losses=tuple(self.points),
-        )
+    def describe(self) -> dict[str, Any]:
+        """Return it for people and programs, but for what it is for."""
+        return {
+            "name": self.job.spec.name,
+            "state": self.state,
+            "reason": self.reason,
+            "started_ms": self.started_ms,
+            "done": self.done,
+            "total": self.total,
+            "resumed_from": self.resumed_from or 0,
+            "start": None if self.start is None else self.start.hex(),
+            "losses": tuple(self.points),
+        }
+
+    def describe_place(self) -> dict[str, Any]:
+        """Return what it is for, for the log."""
+        if isinstance(self.job, Task):
+            return {"task": self.job.spec.name, "epoch": self.job.epoch + 1}
+        return {"alliance": self.job.spec.name, "round": self.job.round + 1}
 
 
 class Trainings:
@@ -83,18 +91,33 @@ class Trainings:
     def __init__(self) -> None:
         self._runs: list[Run] = []
 
-    def list(self, task: int | None = None) -> tuple[TrainingRun, ...]:
-        """Return all of them, or those for one task."""
-        return tuple(run.describe() for run in self._runs if task in (None, run.task))
+    def list_for_tasks(self, task: int | None = None) -> tuple[TrainingRun, ...]:
+        """Return those for tasks, or for one of them."""
+        return tuple(
+            TrainingRun(task=run.job.id, epoch=run.job.epoch, **run.describe())
+            for run in self._runs
+            if isinstance(run.job, Task) and task in (None, run.job.id)
+        )
+
+    def list_for_alliances(self, alliance: int | None = None) -> tuple[RoundTraining, ...]:
+        """Return those for alliances, or for one of them."""
+        return tuple(
+            RoundTraining(alliance=run.job.id, round=run.job.round, **run.describe())
+            for run in self._runs
+            if isinstance(run.job, Alliance) and alliance in (None, run.job.id)
+        )
 
     @contextmanager
-    def follow(self, task: Task, start: bytes | None) -> Iterator[Run]:
+    def follow(self, job: Task | Alliance, start: bytes | None) -> Iterator[Run]:
         """Give the record of a training; leaving the block ends it, with an error as failed."""
-        run = Run(task.id, task.spec.name, task.epoch, start, time.time_ns() // MILLION)
+        run = Run(job, start, time.time_ns() // MILLION)
         self._runs = [*self._runs[1 - MAX_RUNS :], run]
         try:
             yield run
             run.state = "done"
+        except trio.Cancelled:
+            run.reason = GIVEN_UP
+            raise
         except Exception as error:
             run.reason = str(error)
             raise
@@ -119,8 +142,7 @@ class Teller:
             self._next = trio.current_time() + LOG_S
             log.info(
                 "training",
-                task=self._run.name,
-                epoch=self._run.epoch + 1,
+                **self._run.describe_place(),
                 steps=f"{progress.done} of {progress.total}",
                 loss=self._run.note().removeprefix("loss ") or "unknown",
             )

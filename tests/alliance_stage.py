@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from msgspec.structs import replace
 
-from flocknode.frames import Failed
+from flocknode.frames import Failed, Progress
 from flocknode.jobs import MakeModel, SplitRows
 from flocknode.learning import child
 from flocknode.network.errors import BlobUnavailable
@@ -16,6 +16,7 @@ from flocknode.participants.performer import perform
 from flocknode.participants.sender import ReceiptRefused
 from flocknode.rpc.events import EventHub
 from flocknode.sealing import open_file
+from flocknode.trainings import Trainings
 from flocknode.work import Works
 from flocknode.worker import JobFailed
 from protocol.alliance_acts import JoinAlliance
@@ -41,7 +42,12 @@ class JobsHere:
         self.performers = child._load_performers()
 
     async def run(self, job, on_progress=None):
-        answer = child._perform(self.performers, encode(job), lambda *progress: False)
+        def report(done, total, loss=None):
+            if on_progress is not None:
+                on_progress(Progress(done, total, loss))
+            return False
+
+        answer = child._perform(self.performers, encode(job), report)
         if isinstance(answer, Failed):
             raise JobFailed(answer.reason)
         return answer
@@ -56,7 +62,7 @@ class Hand:
         self.scratch, self.alliances = self.folder / "scratch", self.folder / "alliances"
         self.blobs = BlobStore(self.folder / "blobs")
         self.open_diary()
-        self.worker, self.works = stage.worker, Works(EventHub())
+        self.worker, self.works, self.trainings = stage.worker, Works(EventHub()), Trainings()
         self.account = SimpleNamespace(seed=person.seed)
         self.sender, self.source = SimpleNamespace(apply=self.apply), SimpleNamespace(fetch_blob=self.fetch_blob)
         self.told, self.sent = [], []

@@ -9,6 +9,7 @@ from flocknode.cli import alliance_text
 from flocknode.cli.accounts import NoWait, show_outcome
 from flocknode.cli.alliance_options import NO_START, USUAL_LOCAL_PLAN, USUAL_TERMS, LocalPlan, Start, Terms
 from flocknode.cli.alliance_proof import verify_proof, write_proof
+from flocknode.cli.alliance_training import training
 from flocknode.cli.datasets import require_dataset
 from flocknode.cli.model_options import parse_options
 from flocknode.cli.names import resolve_account
@@ -32,6 +33,7 @@ from flocknode.rpc.call import call
 alliance = App(name="alliance")
 alliance.command(verify_proof)
 alliance.command(write_proof, name="proof")
+alliance.command(training)
 
 
 @alliance.command

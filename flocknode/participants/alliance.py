@@ -29,6 +29,7 @@ from flocknode.participants.diary import CastVote, OwnSplit
 from flocknode.participants.kit import Kit
 from flocknode.participants.patience import run_while
 from flocknode.participants.validator import SALT_BYTES, fetch
+from flocknode.trainings import Teller
 from flocknode.worker import JobFailed
 from protocol.alliance_acts import CommitVote, ConfirmAggregate, HoldUpdates, ProposeUpdate, RevealVote
 from protocol.alliance_settings import RewardRule
@@ -121,8 +122,10 @@ async def train_into(kit: Kit, alliance: Alliance, start: Path, output: Path) ->
     kit.scratch.mkdir(parents=True, exist_ok=True)
     checkpoint = checkpoint_file(kit, alliance)
     job = TrainUpdate(alliance.spec.model, split.train, settings, str(start), str(output), str(checkpoint))
+    latest = None if alliance.latest is None else alliance.latest.model.root
     with kit.works.track("training", describe(alliance), "steps") as advance:
-        result = await kit.worker.run(job, lambda progress: advance(progress.done, progress.total))
+        with kit.trainings.follow(alliance, latest) as run:
+            result = await kit.worker.run(job, Teller(run, advance))
     kit.report(alliance, f"trained on {result.rows} rows: {result.metric} {result.metric_millionths / 1e6:.4f}")
 
 

@@ -36,41 +36,6 @@ class Training(Result):
     warm_start: bool = False
 
 
-class LossPoint(Result):
-    """The loss of a training around one of its steps."""
-
-    step: Count
-    loss_millionths: int
-
-
-TrainingState = Literal["running", "done", "failed"]
-
-
-class TrainingRun(Result):
-    """A training of this node for one epoch: its steps, and its loss over time.
-
-    `resumed_from` are the steps that were taken before this process, `start` the published model it began with.
-    """
-
-    task: Count
-    name: str
-    epoch: Count
-    state: TrainingState
-    reason: str
-    started_ms: Count
-    done: Count
-    total: Count
-    resumed_from: Count
-    start: Hex32 | None
-    losses: tuple[LossPoint, ...]
-
-
-class TrainingList(Result):
-    """What this node trained since it started, oldest first."""
-
-    trainings: tuple[TrainingRun, ...]
-
-
 class Submitted(Result):
     """A transaction about a task that was sent, and the task's number; a task not created yet has none."""
 

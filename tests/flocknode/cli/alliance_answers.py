@@ -5,6 +5,7 @@ import base64
 from flocknode.rpc import alliance_records as a
 from flocknode.rpc import arena_records
 from flocknode.rpc import records as r
+from flocknode.rpc import training_records as t
 from flocknode.rpc.audit_records import Origins, Step
 from protocol.errors import NotFound
 
@@ -31,6 +32,7 @@ class AllianceAnswers:
             "alliance.participants": self.participants,
             "alliance.rounds": self.rounds,
             "alliance.explain": self.explain_alliance,
+            "alliance.training": self.round_trainings,
             "alliance.proof": self.proof,
         }
 
@@ -93,6 +95,23 @@ class AllianceAnswers:
     async def verify_alliance(self, *, alliance: a.AllianceReference, wait: bool = True) -> a.AllianceSent:
         """Verify."""
         return self.sent("verify", alliance)
+
+    async def round_trainings(self, *, alliance: a.AllianceReference | None = None) -> t.RoundTrainingList:
+        """The trainings of this node."""
+        run = t.RoundTraining(
+            alliance=ALLIANCE,
+            name="hospitals",
+            round=1,
+            state="failed",
+            reason="given up",
+            started_ms=NOW_MS,
+            done=40,
+            total=160,
+            resumed_from=0,
+            start=None,
+            losses=(t.LossPoint(step=21, loss_millionths=2_302_585), t.LossPoint(step=40, loss_millionths=941_700)),
+        )
+        return t.RoundTrainingList(trainings=(run,))
 
     def alliance_summary(self):
         """Return the one alliance."""

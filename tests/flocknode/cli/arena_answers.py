@@ -2,6 +2,7 @@
 
 from flocknode.rpc import arena_records as a
 from flocknode.rpc import records as r
+from flocknode.rpc import training_records as t
 from protocol.errors import NotFound
 
 NOW_MS = 1_700_000_000_000
@@ -208,9 +209,9 @@ class ArenaAnswers:
         )
         return a.ScoreList(task=TASK, scores=(scored, invalid))
 
-    async def trainings(self, *, task: a.TaskReference | None = None) -> a.TrainingList:
+    async def trainings(self, *, task: a.TaskReference | None = None) -> t.TrainingList:
         """The trainings of this node."""
-        run = a.TrainingRun(
+        run = t.TrainingRun(
             task=TASK,
             name="digits",
             epoch=1,
@@ -221,9 +222,9 @@ class ArenaAnswers:
             total=160,
             resumed_from=20,
             start=TAGS[0],
-            losses=(a.LossPoint(step=21, loss_millionths=2_302_585), a.LossPoint(step=40, loss_millionths=941_700)),
+            losses=(t.LossPoint(step=21, loss_millionths=2_302_585), t.LossPoint(step=40, loss_millionths=941_700)),
         )
-        return a.TrainingList(trainings=(run,))
+        return t.TrainingList(trainings=(run,))
 
     async def leaderboard(self, *, task: a.TaskReference, epoch: r.Count | None = None) -> a.Leaderboard:
         """The leaderboard."""

@@ -70,6 +70,14 @@ async def test_joining_cuts_the_data_and_says_how(in_process, node, tmp_path):
         assert "the balance does not cover it" in out
 
 
+async def test_trainings_stand_with_their_round_and_loss(in_process):
+    """Counted from 1; without an accepted model before it, a round begins with the alliance's start."""
+    code, out, err = await in_process("alliance training")
+    assert (code, err) == (Exit.OK, "")
+    line = "3  hospitals      2  failed: given up     40  160           -  the start     2.302585  0.941700"
+    assert line in out, out
+
+
 @pytest.mark.parametrize(
     ("command", "call"),
     [

@@ -23,6 +23,7 @@ COMMANDS = {
     "alliance rounds": "hospitals",
     "alliance show": "hospitals",
     "alliance top-up": "hospitals 5",
+    "alliance training": "",
     "alliance verify": "hospitals",
     "arena audit": "digits",
     "arena bounty": "digits 5",

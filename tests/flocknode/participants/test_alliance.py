@@ -49,6 +49,23 @@ async def test_two_rounds_are_trained_judged_and_aggregated_alike(make_stage):
         assert not stored & set(own)
 
 
+async def test_trainings_of_rounds_are_listed_with_their_losses(make_stage):
+    """Each round's training is there with the loss of all its steps, and with the accepted model it began with."""
+    stage = await make_stage()
+    first = await stage.run_round()
+    stage.play.wait(AlliancePhase.TRAIN)
+    await stage.act()
+    listed = [run for hand in stage.hands for run in hand.trainings.list_for_alliances(1)]
+    assert sorted((run.round, run.state) for run in listed) == [(0, "done")] * 2 + [(1, "done")] * 2
+    for run in listed:
+        assert run.name == "hospitals"
+        assert 0 < run.done == run.total
+        assert [point.step for point in run.losses] == list(range(1, run.total + 1))
+        assert all(point.loss_millionths > 0 for point in run.losses)
+        assert run.start == (first.model.root.hex() if run.round else None)
+    assert all(hand.trainings.list_for_alliances(2) == hand.trainings.list_for_tasks() == () for hand in stage.hands)
+
+
 async def test_a_vote_is_repeated_as_it_was_saved(make_stage):
     """After a crash between saving and sending, the same commitment is sent, and its scores are revealed."""
     stage = await make_stage()

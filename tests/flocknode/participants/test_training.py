@@ -90,7 +90,7 @@ async def test_a_warm_start_begins_with_the_best_model_and_leaves_nothing_behind
     assert job.settings.seed == 8
     assert job.checkpoint == str(tmp_path / f"task-{play.task}-epoch-1.checkpoint")
     assert list(tmp_path.iterdir()) == []
-    (told,) = kit.trainings.list(play.task)
+    (told,) = kit.trainings.list_for_tasks(play.task)
     assert (told.state, told.done, told.total, told.start) == ("done", 5, 20, best.tag.hex())
     assert [point.loss_millionths for point in told.losses] == [250_000]
 
@@ -112,7 +112,7 @@ async def test_a_model_that_cannot_be_had_is_done_without(play, tmp_path, autoju
         kit = make_kit(play, tmp_path, run, fetch)
         assert await train_weights(kit, play.record, PLAN, tmp_path / "out.safetensors") == RESULT
         assert words in kit.told[-1]
-        assert kit.trainings.list()[0].start is None
+        assert kit.trainings.list_for_tasks()[0].start is None
 
 
 async def test_training_ends_when_nothing_can_be_entered_any_more(play, tmp_path, autojump_clock):
@@ -132,7 +132,7 @@ async def test_training_ends_when_nothing_can_be_entered_any_more(play, tmp_path
         await train_weights(kit, task, PLAN, tmp_path / "out.safetensors")
     assert "passes" in caught.value.help
     assert ended == [True]
-    assert kit.trainings.list()[0].state == "failed"
+    assert kit.trainings.list_for_tasks()[0].state == "failed"
 
 
 async def test_a_failed_job_is_the_reason(play, tmp_path):
@@ -144,8 +144,18 @@ async def test_a_failed_job_is_the_reason(play, tmp_path):
     kit = make_kit(play, tmp_path, run)
     with pytest.raises(JobFailed, match="diverged"):
         await train_weights(kit, play.record, PLAN, tmp_path / "out.safetensors")
-    (told,) = kit.trainings.list()
+    (told,) = kit.trainings.list_for_tasks()
     assert (told.state, "diverged" in told.reason) == ("failed", True)
+
+
+async def test_a_training_that_is_cancelled_says_that_it_was_given_up(play):
+    """So end the trainings of an alliance's round that has gone on."""
+    trainings = Trainings()
+    with trio.CancelScope() as scope, trainings.follow(play.record, None):
+        scope.cancel()
+        await trio.sleep_forever()
+    (told,) = trainings.list_for_tasks()
+    assert (told.state, told.reason) == ("failed", "given up: its step closed before it was done")
 
 
 def test_loss_curves_and_the_list_are_bounded(play):
@@ -156,11 +166,11 @@ def test_loss_curves_and_the_list_are_bounded(play):
             run.take(Progress(40, 10_000, None))
             for step in range(41, 10_001):
                 run.take(Progress(step, 10_000, 10_000 - step))
-    found = trainings.list()
+    found = trainings.list_for_tasks()
     assert len(found) == MAX_RUNS
     steps = [point.step for point in found[-1].losses]
     assert found[-1].resumed_from == 40
     assert MAX_POINTS / 2 <= len(steps) <= MAX_POINTS
     assert (steps[0], steps == sorted(set(steps))) == (41, True)
     assert steps[-1] > 9_800
-    assert trainings.list(play.task + 1) == ()
+    assert trainings.list_for_tasks(play.task + 1) == ()
