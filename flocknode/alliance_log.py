@@ -10,7 +10,7 @@ from protocol.alliance_acts import CommitUpdate, PublishAggregate
 from protocol.blocks import Block, Receipt
 from protocol.errors import NotFound
 from protocol.params import Params
-from protocol.rules.alliance.commitments import get_published, is_private, make_round_context, weigh_clients
+from protocol.rules.alliance.commitments import get_published, is_private, make_round_context
 from protocol.rules.alliance.past import get_result, rewind
 from protocol.rules.alliance.records import Alliance
 from protocol.state import StateView
@@ -78,11 +78,14 @@ def make_round_proof(log: BlockLog, alliance: Alliance, round: int) -> ProofFile
     if result is None or published is None or published.proven is None or published.proven.proof is None:
         raise NotFound(f"round {round + 1} of alliance {alliance.id} has no proof: none was published, or it runs yet")
     # After a sum nobody publishes anything any more, so it is the newest.
-    proven, clients = find_publication(log, then, round, newest=result.settled_height).proven, published.proven.clients
+    proven, weights = (
+        find_publication(log, then, round, newest=result.settled_height).proven,
+        published.proven.weighed(),
+    )
     assert proven is not None, "an aggregate in the state that is not on the log"
-    updates = find_commitments(log, then, round, clients, newest=result.settled_height)
+    updates = find_commitments(log, then, round, weights, newest=result.settled_height)
     context = make_round_context(log.view, log.id, log.params, then)
-    statement = make_statement(context, updates, weigh_clients(log.view, then, clients))
+    statement = make_statement(context, updates, weights)
     return make_proof_file(statement, proven.aggregation)
 
 

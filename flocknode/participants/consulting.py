@@ -37,7 +37,6 @@ from protocol.rules.alliance.commitments import (
     get_published,
     is_masked,
     make_round_context,
-    weigh_clients,
 )
 from protocol.rules.alliance.past import get_result, rewind
 from protocol.rules.alliance.records import Alliance
@@ -167,7 +166,7 @@ async def find(kit: Kit, alliance: Alliance, newest: int) -> PublishAggregate:
     return await trio.to_thread.run_sync(lambda: find_publication(kit.chain, alliance, round, newest=newest))
 
 
-async def find_product(kit: Kit, alliance: Alliance, clients: tuple[Address, ...], newest: int) -> Commitment:
+async def find_product(kit: Kit, alliance: Alliance, summed: PublishedSum, newest: int) -> Commitment:
     """Return Enc(w) of the round's sum: what was proven about, or where no proof is needed what commitments come to."""
     if not is_masked(alliance):
         proven = (await find(kit, alliance, newest)).proven
@@ -175,10 +174,10 @@ async def find_product(kit: Kit, alliance: Alliance, clients: tuple[Address, ...
         return proven.aggregation.product
     view, chain = kit.chain.view, kit.chain
     context = make_round_context(view, chain.id, chain.params, alliance)
-    weights = weigh_clients(view, alliance, clients)
+    weights = summed.weighed()
 
     def multiply() -> Commitment:
-        updates = find_commitments(chain, alliance, alliance.round, clients, newest=newest)
+        updates = find_commitments(chain, alliance, alliance.round, weights, newest=newest)
         return compute_product(make_statement(context, updates, weights))
 
     return await trio.to_thread.run_sync(multiply)
@@ -205,13 +204,13 @@ async def is_false(kit: Kit, alliance: Alliance, blob: BlobId, key: bytes, commi
 async def derive(kit: Kit, alliance: Alliance, sum_file: Path, *, newest: int) -> BlobId:
     """Return the model, in the store, of the published sum of the alliance's round. Raises `SumUnproven`."""
     view, proven = kit.chain.view, require_sum(kit, alliance)
-    product = await find_product(kit, alliance, proven.clients, newest)
+    product = await find_product(kit, alliance, proven, newest)
     with scratch_files(kit, alliance, "derived") as (output,):
         job = ConsultSum(
             make_round_context(view, kit.chain.id, kit.chain.params, alliance),
             alliance.spec.model,
             proven.digest,
-            tuple(weigh_clients(view, alliance, proven.clients).values()),
+            proven.weights,
             product,
             str(sum_file),
             kit.randomness(RANDOMNESS_BYTES),

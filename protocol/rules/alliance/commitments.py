@@ -13,7 +13,7 @@ from protocol.params import Params
 from protocol.rules.alliance.records import Alliance, get_participant, get_round
 from protocol.rules.arena.records import get_submission, get_task
 from protocol.state import Overlay, StateView, Table
-from protocol.types import Address, Digest, Record
+from protocol.types import Address, Count, Digest, Record
 from protocol.zk.aggregation import make_statement
 from protocol.zk.knowledge import CommittedUpdate
 from protocol.zk.parameters import MAX_WEIGHT
@@ -33,8 +33,9 @@ class Box(Record):
 
 
 class PublishedSum(Record):
-    """A sum that was proven: its blob, H(Enc(w)), the hash of the proof, and whose updates are in it.
+    """A sum that was proven: its blob, H(Enc(w)), the hash of the proof, whose updates are in it, and the weights a_i.
 
+    The weights stay, for who leaves an alliance later takes along what they come from.
     Where updates are masked there is no proof but the blob itself, which opens Enc(w).
     """
 
@@ -42,6 +43,11 @@ class PublishedSum(Record):
     digest: Digest
     proof: Digest | None
     clients: tuple[Address, ...]
+    weights: tuple[Count, ...]
+
+    def weighed(self) -> dict[bytes, int]:
+        """Return a_i by client."""
+        return dict(zip(self.clients, self.weights, strict=True))
 
 
 class Published(Record):
@@ -154,13 +160,23 @@ def make_round_statement(
 
 
 def weigh_clients(state: StateView, alliance: Alliance, clients: tuple[bytes, ...]) -> dict[bytes, int]:
-    """Return a_i, the weight of each client's update in the sum (L1), small enough for exact sums."""
+    """Return a_i, the weight of each client's update in the sum (L1) of the running round, small enough for exact sums.
+
+    Masked updates have the weights that all drawn proposers together would give them, whoever drops out. Else a round
+    that runs again would be another weighted sum of the same updates, and who dropped out, and by its own vector knows
+    the first sum as well, could solve both for them.
+    """
+    weighed = clients
+    if is_masked(alliance):
+        current = get_round(state, alliance.id, alliance.round)
+        weighed = tuple(one.address for one in (*current.proposers, *current.dropped))
     rows = {}
-    for client in clients:
+    for client in weighed:
         participant = get_participant(state, alliance.id, client)
         assert participant is not None, "a client that takes no part"
         rows[client] = min(participant.train_rows, MAX_WEIGHT)
-    return formulas.aggregation_weights(rows)
+    weights = formulas.aggregation_weights(rows)
+    return {client: weights[client] for client in sorted(clients)}
 
 
 def prune_commitments(state: Overlay, alliance: Alliance) -> None:

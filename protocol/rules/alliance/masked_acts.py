@@ -57,7 +57,8 @@ def publish_masked(state: Overlay, context: Context, sender: bytes, payload: Pub
     check_length(context, alliance, payload.blob)
     statement = make_round_statement(state, context.chain, context.params, alliance, current.frozen)
     digest = aggregate_digest(statement.context, compute_product(statement))
-    proven = PublishedSum(payload.blob, digest, None, current.frozen)
+    weights = tuple(part.weight for part in statement.contributions)
+    proven = PublishedSum(payload.blob, digest, None, current.frozen, weights)
     PUBLISHED.put(state, Published(sender, proven, (), ()), integer_bytes(alliance.id), integer_bytes(alliance.round))
 
 

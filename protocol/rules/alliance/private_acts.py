@@ -123,6 +123,7 @@ def check_sum(
         digest=aggregate_digest(statement.context, proven.aggregation.product),
         proof=hash_parts("flock/zk/proof", proven.aggregation.proof),
         clients=clients,
+        weights=tuple(part.weight for part in statement.contributions),
     )
 
 

@@ -216,6 +216,18 @@ async def test_the_proof_of_a_round_comes_in_parts_from_the_log(monkeypatch):
         await ask(play, "alliance.proof", alliance="1", round=0, part=first.parts)
 
 
+async def test_the_proof_of_a_round_outlives_who_was_summed():
+    """Who leaves takes along how many rows it had; the weights of the sum stay."""
+    play = PrivatePlay(rounds=3).begin()
+    gone = play.proposers()[0]
+    play.run_round()
+    play.send(gone, LeaveAlliance(1))
+    play.draw().train([])
+    assert play.member(gone) is None
+    part = await ask(play, "alliance.proof", alliance="1", round=0)
+    verify_proof_file(read_proof_file(base64.b64decode(part.data)))
+
+
 async def test_a_round_without_a_sum_says_who_is_accused():
     """No digest, no blob, no proof and nobody summed; the liars and who published that stand there all the same."""
     play = PrivatePlay(rounds=2).begin().train().seal().hold()

@@ -1,5 +1,7 @@
 """Rounds with masked updates: who is missing, whose turn it is, and what each of it pays and costs."""
 
+import numpy as np
+
 from protocol.crypto import integer_bytes
 from protocol.errors import InvalidProof, NotEligible
 from protocol.rules.alliance.commitments import get_committed
@@ -19,6 +21,7 @@ from protocol.rules.alliance.masks import MASKS
 from protocol.rules.alliance.records import AlliancePhase, Ballot, get_sheets, get_update
 from protocol.rules.alliance.results import AllianceRole, Outcome
 from protocol.rules.duties import get_duties
+from protocol.zk.masking import add_masked
 from tests.ledger_driver import FML, Person
 from tests.masked_play import ABSENCE, LOST, MaskedPlay, add_up, losses, until_aggregation
 
@@ -149,6 +152,28 @@ def test_who_dropped_out_is_penalised_and_the_others_are_paid():
     assert play.settled(0, gone).is_absent
     assert all(play.settled(0, person).earned == 495 * FML // 6 for person in others)
     assert add_up(play) == {Kind.PROPOSING, Kind.VOTING, Kind.AGGREGATING, Kind.ABSENCE}
+
+
+def test_who_drops_out_learns_no_more_than_the_sum_without_it():
+    """All weights stay as the first draw gave them: with its own vector, which it kept, it knows the first sum as well.
+
+    Were the weights those of who is left, two sums of the same two updates would give both away.
+    """
+    play = MaskedPlay()
+    for rows, person in enumerate(play.participants, start=1):
+        play.join(person, train_rows=7**rows)
+    play.ledger.block()
+    play.draw().train()
+    curious, *others = play.proposers()
+    before, kept = play.weights(), play.vector(curious)
+    own = play.opening(curious).values.astype(np.int64) * before[curious.address]
+    play.seal(others)
+    first = add_masked([kept, *(play.read(person.address) for person in others)])
+    play.hold().train().seal().hold()
+    assert play.weights() == {person.address: before[person.address] for person in others}
+    assert (first.values - own).tolist() == play.sum().values.tolist()
+    play.publish()
+    assert play.published.proven.weighed() == play.weights()
 
 
 def test_a_round_runs_again_as_often_as_somebody_drops_out():
