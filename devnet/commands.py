@@ -243,6 +243,22 @@ def scenario_zk(*, wide: Annotated[bool, Flag] = False, state: Folder = DEFAULT 
         return run_held(lambda _: run_vanish(folder, Screen(), chosen))
 
 
+@scenario.command(name="alliance-masked")
+def scenario_masked(*, state: Folder = DEFAULT / "scenario-alliance-masked") -> int:
+    """Mask updates, so that only their sum is seen; one client shares nothing, another one lies about its update.
+
+    Parameters
+    ----------
+    state
+        Folder of the homes; earlier ones in it are forgotten.
+    """
+    from devnet.masks import run_masked
+
+    folder = State(state.absolute())
+    with hold(folder):
+        return run_held(lambda _: run_masked(folder, Screen()))
+
+
 @scenario.command(name="hospitals")
 def scenario_hospitals(
     *, rounds: int = 20, json: Path | None = None, state: Folder = DEFAULT / "scenario-hospitals"

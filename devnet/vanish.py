@@ -4,7 +4,7 @@
 """
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -171,6 +171,13 @@ class Disturber:
 async def run_vanish(state: State, screen: Screen, scenario: Scenario = VANISH) -> int:
     """Run the scenario on a fresh chain; returns the exit code. Raises `DevnetError` when the alliance hangs."""
     title = f"scenario {scenario.name}: {DAEMONS} daemons, {scenario.rounds} rounds of an alliance on digits"
+    return await run_on_digits(state, screen, title, lambda flock, data: disturb(flock, data, screen, scenario))
+
+
+async def run_on_digits(
+    state: State, screen: Screen, title: str, act: Callable[[Flock, dict[str, Path]], Awaitable[list[Check]]]
+) -> int:
+    """Give fresh daemons a part of digits each, and say whether what is done with them passes its checks."""
     screen.say(title, style="bold")
     folder = state.path / "replicas"
     shutil.rmtree(folder, ignore_errors=True)
@@ -180,7 +187,7 @@ async def run_vanish(state: State, screen: Screen, scenario: Scenario = VANISH) 
     with unwrapped():
         async with replicas_in(folder, DAEMONS, PATIENT) as daemons:
             flock = Flock(state, {daemon.name: daemon for daemon in daemons})
-            found = await disturb(flock, data, screen, scenario)
+            found = await act(flock, data)
     for check in found:
         screen.say(f"{'ok  ' if check.passed else 'FAIL'} {check.name}: {check.found}")
     passed = all(check.passed for check in found)
@@ -188,12 +195,10 @@ async def run_vanish(state: State, screen: Screen, scenario: Scenario = VANISH) 
     return 0 if passed else 1
 
 
-async def disturb(flock: Flock, data: dict[str, Path], screen: Screen, scenario: Scenario) -> list[Check]:
-    """Run the alliance while daemons are killed in it, and judge what came of it."""
-    teller = next(iter(flock.daemons.values()))
-    names = {load_public_keys(daemon.home).account.hex(): name for name, daemon in flock.daemons.items()}
+def make_plan(scenario: Scenario) -> Plan:
+    """Return what the alliance of a scenario is about."""
     phases = {f"{step}_phase_ms": scenario.phase_ms for step in STEPS}
-    plan = Plan(
+    return Plan(
         name=scenario.name,
         participants=DAEMONS,
         escrow_fml=ESCROW_FML,
@@ -203,7 +208,13 @@ async def disturb(flock: Flock, data: dict[str, Path], screen: Screen, scenario:
         metric="accuracy",
         settings={"rounds": scenario.rounds, **phases, **scenario.settings},
     )
-    created = await create_alliance(teller, plan)
+
+
+async def disturb(flock: Flock, data: dict[str, Path], screen: Screen, scenario: Scenario) -> list[Check]:
+    """Run the alliance while daemons are killed in it, and judge what came of it."""
+    teller = next(iter(flock.daemons.values()))
+    names = {load_public_keys(daemon.home).account.hex(): name for name, daemon in flock.daemons.items()}
+    created = await create_alliance(teller, make_plan(scenario))
     assert created.alliance is not None, "a created alliance has a number"
     disturber = Disturber(flock, created.alliance, screen, names, list(scenario.blows), scenario.phase_ms)
     with trio.move_on_after(SETTLE_S) as scope:

@@ -5,41 +5,31 @@ import json
 import pytest
 import trio
 
-from devnet.alliances import POLL_S, Plan, create_alliance, follow, join_all, list_rounds
-from flocknode.founding import create_home, make_genesis
-from flocknode.home import Home
+from devnet.alliances import create_alliance, follow, join_all, list_rounds
+from devnet.masks import find_in_homes
 from flocknode.keystore import load_public_keys
-from flocknode.rpc.alliance_records import Training
-from tests.daemon_task import connect, start
-from tests.dataset_files import write_dataset
+from tests.daemon_alliance import (
+    TEST_SHARE_MILLIONTHS,
+    kill_flock,
+    make_flock,
+    make_plan,
+    wait_until_forgotten,
+    write_data,
+)
+from tests.daemon_task import start
 
 # Two hide among each other, three judge, one aggregates.
 NAMES = ("alice", "bob", "carol", "dave", "erin", "frank")
 REPLICA, *OTHERS = NAMES
-ROWS, COLUMNS = 120, 8
-TEST_SHARE_MILLIONTHS = 250_000
 SETTLE_S = 120
 
 
 @pytest.fixture
 def flock(tmp_path, make_daemon):
-    """Six daemons of one chain whose first decides its blocks."""
-    daemons = {name: make_daemon(Home(tmp_path / name)) for name in NAMES}
-    for daemon in daemons.values():
-        create_home(daemon.home, genesis=None, port=None, bootstrap=(), name=None, passphrase=None)
-    document = make_genesis(
-        [daemon.home for daemon in daemons.values()],
-        preset="devnet",
-        name="t",
-        balance_units=10**13,
-        bond_units=10**12,
-    )
-    connect(daemons, document, level="info")
+    """Six daemons."""
+    daemons = make_flock(tmp_path, make_daemon, NAMES)
     yield daemons
-    for daemon in daemons.values():
-        if daemon.process is not None:
-            daemon.process.kill()
-            daemon.process.wait()
+    kill_flock(daemons)
 
 
 async def disturb(flock, alliance):
@@ -59,37 +49,11 @@ async def disturb(flock, alliance):
     return openings
 
 
-async def wait_until_forgotten(flock):
-    """Return once no daemon has a secret of a round left; each deletes them after it has the last block."""
-    folders = [daemon.home.alliances for daemon in flock.values()]
-    while any(path for folder in folders for path in folder.glob("*/hidden-*")):  # noqa: ASYNC110 - others decide
-        await trio.sleep(POLL_S)
-
-
-def find_in_homes(daemons, data):
-    """Return the homes in which some file holds some bytes, half of them already."""
-    half = data[: len(data) // 2]
-    return {
-        daemon.home
-        for daemon in daemons
-        if any(half in path.read_bytes() for path in daemon.home.path.rglob("*") if path.is_file())
-    }
-
-
 async def test_a_round_is_hidden_and_its_proof_holds(flock, tmp_path):
     """It is accepted although a proposer was killed, no opening is left anywhere, and the log gives the proof."""
-    data = {name: write_dataset(tmp_path / f"{name}.data", rows=ROWS, columns=COLUMNS, seed=name) for name in NAMES}
+    data = write_data(tmp_path, NAMES)
     await start(flock)
-    plan = Plan(
-        name="clinics",
-        participants=len(NAMES),
-        escrow_fml=100,
-        training=Training(passes=2, learning_rate_millionths=200_000, batch_size=16),
-        family="linear",
-        model={"inputs": [COLUMNS], "outputs": [2]},
-        metric="accuracy",
-        settings={"rounds": 1, "privacy": "zk", "attribution": "aggregate"},
-    )
+    plan = make_plan(len(NAMES), privacy="zk")
     with trio.fail_after(SETTLE_S):
         created = await create_alliance(flock[REPLICA], plan)
         await join_all(flock, created, data, test_share_millionths=TEST_SHARE_MILLIONTHS)
@@ -100,7 +64,7 @@ async def test_a_round_is_hidden_and_its_proof_holds(flock, tmp_path):
     assert not any(share.is_absent or share.slashed_units for share in settled.shares)
     assert len(settled.proven.summed) == len(openings) == 2
     for opening in openings.values():
-        assert find_in_homes(flock.values(), opening) == set()
+        assert find_in_homes([daemon.home for daemon in flock.values()], opening[: len(opening) // 2]) == []
     code, _, error = flock[OTHERS[0]].run("alliance proof clinics 1 --out", tmp_path / "round.proof")
     assert code == 0, error
     code, output, _ = flock[OTHERS[0]].run("alliance verify-proof --json", tmp_path / "round.proof")
