@@ -67,7 +67,7 @@ def create(
     """
     money = {"escrow_units": parse_fml(escrow), "stake_units": None if stake is None else parse_fml(stake)}
     asked = {**start.to_params(), **terms.to_params(), **plan.to_params(), **money}
-    settings = parse_options(option or [])
+    settings = terms.to_settings() | parse_options(option or [])
     return send_about_alliance(options, "alliance.create", name=name, settings=settings, wait=not no_wait, **asked)
 
 

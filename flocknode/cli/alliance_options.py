@@ -47,7 +47,7 @@ class Start:
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Terms:
-    """Whom an alliance takes."""
+    """Whom an alliance takes, and who sees their updates."""
 
     participants: Annotated[int, Parameter(help="How many must join before rounds begin.")] = 4
     joining_stake: Annotated[
@@ -56,6 +56,20 @@ class Terms:
     min_test_rows: Annotated[
         int | None, Parameter(help="The least size of a participant's test split; the chain's least if not given.")
     ] = None
+    privacy: Annotated[
+        Literal["clear", "zk", "masked"] | None,
+        Parameter(
+            help="Who sees updates: all (clear); only a drawn aggregator, which proves their sum (zk); or nobody, "
+            "at the price of another attempt when one is missing (masked). Hidden updates are voted on together."
+        ),
+    ] = None
+
+    def to_settings(self) -> dict[str, str]:
+        """Return the settings of the alliance that the privacy stands for."""
+        if self.privacy is None:
+            return {}
+        together = {} if self.privacy == "clear" else {"attribution": "aggregate"}
+        return {"privacy": self.privacy, **together}
 
     def to_params(self) -> dict[str, Any]:
         """Return them as parameters of `alliance.create`. Raises `UsageError`."""

@@ -57,6 +57,22 @@ async def test_creating_from_a_task_or_from_a_fresh_model(in_process, node):
     assert node.calls.pop() == ("x", fresh, FML, 80 * FML, 4, Training(), {})
 
 
+@pytest.mark.parametrize(
+    ("asked", "settings"),
+    [
+        ("--privacy clear", {"privacy": "clear"}),
+        ("--privacy zk", {"privacy": "zk", "attribution": "aggregate"}),
+        ("--privacy masked --option rounds=3", {"privacy": "masked", "attribution": "aggregate", "rounds": 3}),
+        ("--privacy masked --option attribution=per_proposal", {"privacy": "masked", "attribution": "per_proposal"}),
+    ],
+)
+async def test_who_sees_updates_is_one_option(in_process, node, asked, settings):
+    """Hidden updates are voted on together, unless one says otherwise, which the node refuses with the reason."""
+    code, _, _ = await in_process(f"alliance create x --base-task digits --escrow 1 {asked}")
+    assert code == Exit.OK
+    assert node.calls.pop()[-1] == settings
+
+
 async def test_joining_cuts_the_data_and_says_how(in_process, node, tmp_path):
     """The file goes as an absolute path; how many rows train and how many test is told beside the outcome."""
     data = write_dataset(tmp_path / "own.safetensors")
