@@ -49,6 +49,7 @@ from flocknode.systemd import Notifier
 from flocknode.telling import follow_catch_up, remember_events, tell_peer, tell_step
 from flocknode.trainings import Trainings
 from flocknode.verification.service import LogVerifier
+from flocknode.waiting import describe_calm, describe_jobs
 from flocknode.work import Works
 from flocknode.worker import Worker
 from protocol.codec import decode, encode
@@ -101,6 +102,20 @@ class Node:
         """Return whether the learning worker runs, in words."""
         pid = self.kit.worker.pid
         return "not started: no role needs it" if pid is None else f"runs (pid {pid})"
+
+    def describe_cause(self) -> str:
+        """Return why the node makes progress or not, then what each task and alliance of its account waits for."""
+        chain, head = self.chain, self.chain.head
+        jobs = describe_jobs(
+            chain.view,
+            chain.params,
+            self.kit.address,
+            name=chain.name_of,
+            works=self.kit.works.list(),
+            now_ms=wall_clock_ms(),
+        )
+        calm = describe_calm(head.height + 1, pending=len(self.mempool))
+        return "; ".join([self.replica.status().cause or calm, *jobs])
 
 
 async def run(home: Home, passphrase: str | None = None, console_form: logs.ConsoleForm = "text") -> None:
@@ -350,7 +365,7 @@ async def run_parts(node: Node) -> None:
         nursery.start_soon(node.performer.run)
         nursery.start_soon(node.verifier.run)
         nursery.start_soon(node.keeper.run)
-        nursery.start_soon(notifier.run, lambda: f"height {node.chain.head.height}  {node.replica.status().cause}")
+        nursery.start_soon(notifier.run, lambda: f"height {node.chain.head.height}  {node.describe_cause()}")
         try:
             await node.stopping.wait()
         finally:

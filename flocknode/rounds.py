@@ -15,9 +15,10 @@ from flocknode.logs import get_round_fields
 from flocknode.rpc.events import EventHub
 from flocknode.rpc.records import AllianceEvent, JobEvent, TaskEvent
 from flocknode.task_events import TaskHistory, encode_event, get_position, make_event
+from flocknode.waiting import takes_part
 from protocol.blocks import Block
-from protocol.rules.alliance.records import Alliance, get_alliance, get_participant
-from protocol.rules.arena.records import Task, get_member, get_task
+from protocol.rules.alliance.records import Alliance, get_alliance
+from protocol.rules.arena.records import Task, get_task
 from protocol.tendermint.messages import Commit
 
 log = structlog.get_logger()
@@ -70,11 +71,9 @@ class Rounds:
         return [event for event in events if isinstance(event, TaskEvent | AllianceEvent) and event.phase != WORK]
 
     def _is_ours(self, event: JobEvent) -> bool:
-        view, address = self._chain.view, self._address
-        if isinstance(event, TaskEvent):
-            return get_task(view, event.task).creator == address or get_member(view, event.task, address) is not None
-        is_creator = get_alliance(view, event.alliance).creator == address
-        return is_creator or get_participant(view, event.alliance, address) is not None
+        view = self._chain.view
+        job = get_task(view, event.task) if isinstance(event, TaskEvent) else get_alliance(view, event.alliance)
+        return takes_part(view, job, self._address)
 
 
 def place_of(event: JobEvent) -> str:

@@ -41,7 +41,7 @@ class Result(Struct, frozen=True, kw_only=True):
 
 
 class NodeStatus(Result):
-    """How this node is doing; `cause` says in a sentence why it is, or is not, making progress.
+    """How this node is doing; `cause` says why it is, or is not, making progress, and what its tasks wait for.
 
     `is_locked`: the account's key is under a passphrase that nobody gave yet, so the node signs nothing for it.
     `relaying`: how this account's submissions leave, or what they wait for, and what the node relayed for others.

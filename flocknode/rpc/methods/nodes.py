@@ -9,14 +9,6 @@ from flocknode.rpc.dispatch import Handler
 from flocknode.rpc.records import NodeStatus, Peer, PeerList, RefusedPeer, Stopping, WorkList
 
 
-def describe_calm(node: Node) -> str:
-    """Return the sentence of cause of a node that nothing keeps waiting."""
-    height = node.chain.head.height + 1
-    if len(node.mempool):
-        return f"height {height} is being agreed on"
-    return f"idle: height {height} begins with the next transaction or deadline"
-
-
 def describe_peer(node: Node, info: PeerInfo) -> Peer:
     """Return what is known of a connected peer."""
     return Peer(
@@ -66,7 +58,7 @@ def make_methods(node: Node) -> dict[str, Handler]:
             pending_transactions=len(node.mempool),
             worker=node.worker_state(),
             relaying=f"{node.kit.courier.status}; for others: {node.mix.describe()}",
-            cause=replica.cause or describe_calm(node),
+            cause=node.describe_cause(),
         )
 
     async def peers() -> PeerList:

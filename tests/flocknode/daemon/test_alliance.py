@@ -11,7 +11,7 @@ from flocknode.home import Home
 from flocknode.keystore import load_public_keys
 from flocknode.rpc.alliance_records import Alliance, Training
 from flocknode.rpc.chain_records import Supply
-from flocknode.rpc.records import ChainHead
+from flocknode.rpc.records import ChainHead, NodeStatus
 from tests.daemon_task import connect, start
 from tests.dataset_files import write_dataset
 
@@ -114,6 +114,7 @@ async def test_a_killed_voter_goes_on_and_no_data_leaves_its_home(flock, tmp_pat
     )
     with trio.fail_after(SETTLE_S):
         created = await create_alliance(flock[REPLICA], plan)
+        cause = (await ask(flock[REPLICA], "node.status", NodeStatus)).cause
         await join_all(flock, created, data, test_share_millionths=TEST_SHARE_MILLIONTHS)
         killed = await disturb(flock, created.alliance)
         rounds = await list_rounds(flock[REPLICA], created.alliance)
@@ -121,6 +122,7 @@ async def test_a_killed_voter_goes_on_and_no_data_leaves_its_home(flock, tmp_pat
         height = (await ask(flock[REPLICA], "chain.head", ChainHead)).height
         async for _ in follow(flock[killed], created.alliance):
             pass
+    assert "; alliance 1: waits for 4 of 4 participants, at most " in cause
     assert killed is not None
     assert count_outcomes(rounds, "accepted") == ROUNDS
     assert all(not share.is_absent for one in rounds.rounds for share in one.shares)
