@@ -9,8 +9,8 @@ remembered and costs nothing; a block is judged as if nothing was.
 RING_MEMBER_US = 190
 # A row of a commitment: its point is decoded, with a square root and the check of its subgroup, and multiplied.
 COMMITTED_ROW_US = 190
-# A row of a client in a sum: its point was decoded when the client committed; it is multiplied twice.
-SUMMED_ROW_US = 50
+# A row of a client in a sum, whose point was decoded when the client committed: in the product, and in the proof.
+MULTIPLIED_ROW_US = PROVEN_ROW_US = 25
 # A generator that the proof about rows is folded over, whatever they are the rows of.
 GENERATOR_US = 37
 
@@ -27,4 +27,9 @@ def commitment_proof_us(rows: int, *, width: int) -> int:
 
 def aggregation_proof_us(rows: int, *, clients: int, width: int) -> int:
     """Return what the proof takes that a product of so many clients' commitments is that of their sum."""
-    return SUMMED_ROW_US * rows * clients + GENERATOR_US * (width + 1)
+    return product_us(rows, clients=clients) + PROVEN_ROW_US * rows * clients + GENERATOR_US * (width + 1)
+
+
+def product_us(rows: int, *, clients: int) -> int:
+    """Return what it takes to work out the product of so many clients' commitments, where no proof comes with it."""
+    return MULTIPLIED_ROW_US * rows * clients

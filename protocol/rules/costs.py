@@ -4,13 +4,13 @@ Fees do not see to it: submissions carry none, and a proof that does not hold co
 and every replica what it takes to find out. So a block is bounded, whoever proposes it.
 """
 
-from protocol.alliance_acts import CommitUpdate, ProvenSum, PublishAggregate
+from protocol.alliance_acts import CommitUpdate, ProvenSum, PublishAggregate, PublishMasked
 from protocol.errors import TooCostly
 from protocol.formulas import proofs as formulas
 from protocol.params import Params
 from protocol.ring_proof import max_ring_size
 from protocol.transactions import AnonymousPayload, Payload, Submit
-from protocol.zk.commitment import count_points
+from protocol.zk.commitment import count_aggregate_rows, count_points
 
 
 def get_proof_us(params: Params, payload: Payload | AnonymousPayload) -> int:
@@ -28,6 +28,8 @@ def get_proof_us(params: Params, payload: Payload | AnonymousPayload) -> int:
         case PublishAggregate(proven=ProvenSum(aggregation=aggregation)):
             rows = count_points(aggregation.product)
             return formulas.aggregation_proof_us(rows, clients=zk.max_clients, width=zk.width)
+        case PublishMasked(blob=blob):
+            return formulas.product_us(count_aggregate_rows(zk, blob.length), clients=zk.max_clients)
         case _:
             return 0
 

@@ -55,6 +55,11 @@ def aggregate_bytes(parameters: ZkParameters, values: int) -> int:
     return SUM_VALUE_BYTES * values + SCALAR_BYTES * row_count(parameters, values)
 
 
+def count_aggregate_rows(parameters: ZkParameters, length: int) -> int:
+    """Return how many rows an encoded aggregate of so many bytes has; only the last may be shorter than the others."""
+    return -(-length // (SUM_VALUE_BYTES * parameters.width + SCALAR_BYTES))
+
+
 def decode_commitment(commitment: bytes, rows: int) -> tuple[Point, ...]:
     """Return the points of a commitment. Raises `InvalidProof` for another number of rows, or what is no point."""
     if len(commitment) != rows * POINT_BYTES:

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from protocol.alliance_acts import CommitUpdate
 from protocol.codec import decode
 from protocol.errors import InvalidBlock, NotEligible, TooCostly
-from protocol.formulas.proofs import aggregation_proof_us, commitment_proof_us, ring_proof_us
+from protocol.formulas.proofs import aggregation_proof_us, commitment_proof_us, product_us, ring_proof_us
 from protocol.ledger import seal_block
 from protocol.params import DEVNET, PRESETS
 from protocol.ring_proof import ring_proof_bytes
@@ -14,6 +14,7 @@ from protocol.rules.costs import add_proof_us, get_proof_us
 from protocol.transactions import AnonymousTransaction, Transfer
 from tests.arena_play import Play
 from tests.ledger_driver import Person
+from tests.masked_play import until_aggregation
 from tests.private_play import PARAMS, PrivatePlay
 
 # A commitment of a tiny model: one row of seven values.
@@ -30,6 +31,7 @@ def test_costs_are_those_of_the_work():
     assert ring_proof_us(3) == 570
     assert commitment_proof_us(98, width=1_023) == 18_620 + 37_888
     assert aggregation_proof_us(98, clients=8, width=1_023) == 39_200 + 37_888
+    assert product_us(98, clients=8) == 19_600
 
 
 def test_every_costly_payload_is_counted_and_no_other():
@@ -45,6 +47,8 @@ def test_every_costly_payload_is_counted_and_no_other():
     private.train().seal().hold()
     # Who is in a sum does not stand in it, so as many clients count as may take part.
     assert get_proof_us(PARAMS, private.aggregate()) == aggregation_proof_us(1, clients=64, width=7)
+    masked = until_aggregation().summed()
+    assert get_proof_us(PARAMS, masked) == product_us(1, clients=64)
     assert get_proof_us(PARAMS, Transfer(play.creator.address, 1)) == 0
 
 

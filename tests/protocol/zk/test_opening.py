@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from protocol.errors import InvalidProof
-from protocol.zk.commitment import aggregate_bytes, decode_commitment, reveal_bytes, row_count
+from protocol.zk.commitment import aggregate_bytes, count_aggregate_rows, decode_commitment, reveal_bytes, row_count
 from protocol.zk.group import ORDER, POINT_BYTES, encode_point, multiply
 from protocol.zk.opening import (
     Opening,
@@ -223,3 +223,9 @@ def test_an_aggregate_decodes_to_what_was_encoded() -> None:
     assert decoded.blindings == total.blindings
     with pytest.raises(InvalidProof, match="needed for 20 values"):
         decode_aggregate(PARAMETERS, VALUES, data[:-8])
+
+
+@pytest.mark.parametrize("values", [1, 6, 7, 8, 14, 15, 700])
+def test_the_length_of_an_aggregate_tells_its_rows(values):
+    """However many values the last row has."""
+    assert count_aggregate_rows(PARAMETERS, aggregate_bytes(PARAMETERS, values)) == row_count(PARAMETERS, values)
