@@ -123,7 +123,7 @@ class AlliancePlay:
         self.ledger = ledger or Ledger(*people, balance=balance, params=params, governance=governance)
         chosen = replace(params.alliance.settings, **({"rounds": 2} | settings))
         self.spec = spec or make_spec(chosen, participants=participants)
-        self.alliance = get_counter(self.ledger.state).alliances + 1
+        self.alliance = get_counter(self.ledger.state).created + 1
         receipt = self.send(self.creator, CreateAlliance(self.spec, 100 * FML, escrow))
         assert receipt.error == 0, receipt
 

@@ -45,6 +45,15 @@ class Job(Record):
     block_proposers: tuple[Bytes32, ...]
 
 
+class Counter(Record):
+    """How many jobs of a kind were ever created, with ids from 1, and how many verified ones have not ended."""
+
+    created: Count
+    verified: Count
+
+
+NOTHING_COUNTED = Counter(created=0, verified=0)
+
 J = TypeVar("J", bound=Job)
 
 

@@ -114,7 +114,7 @@ async def begin_round(world: World) -> list[bytes]:
     found = [sign(world, world.people[0], CreateAlliance(SPEC, 100 * UNITS_PER_FML, 500 * UNITS_PER_FML))]
     for data in found:
         world.nodes[0].submit(data)
-    await world.until(lambda: get_counter(world.nodes[0].chain.view).alliances == 1, within_s=60)
+    await world.until(lambda: get_counter(world.nodes[0].chain.view).created == 1, within_s=60)
     for person in PARTICIPANTS:
         data = sign(world, person, JoinAlliance(1, 100, 20))
         for node in world.nodes:

@@ -36,7 +36,7 @@ def create_alliance(state: Overlay, context: Context, sender: bytes, payload: Cr
     check_bounds(context, payload.spec)
     counter = get_counter(state)
     alliance = Alliance(
-        id=counter.alliances + 1,
+        id=counter.created + 1,
         creator=sender,
         funding=get_first_funding(state, context, payload),
         phase_height=context.height,
@@ -55,7 +55,7 @@ def create_alliance(state: Overlay, context: Context, sender: bytes, payload: Cr
     purses.move(state, purses.balance_of(sender), purses.alliance_bond_of(alliance.id, sender), payload.stake)
     pool.give(state, alliance.id, sender, payload.escrow, can_go_back=True)
     pool.note_income(state, alliance.id, escrow=payload.escrow)
-    ALLIANCE_COUNTER.put(state, replace(counter, alliances=alliance.id))
+    ALLIANCE_COUNTER.put(state, replace(counter, created=alliance.id))
     ACTIVE_ALLIANCES.put(state, Mark(), integer_bytes(alliance.id))
     put_alliance(state, alliance)
 

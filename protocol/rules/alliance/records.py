@@ -7,7 +7,7 @@ from protocol.blobs import BlobId
 from protocol.crypto import integer_bytes
 from protocol.errors import NotFound, WrongPhase
 from protocol.models import MetricValue
-from protocol.rules.jobs import Job, Mark
+from protocol.rules.jobs import NOTHING_COUNTED, Counter, Job, Mark
 from protocol.state import Overlay, StateView, Table
 from protocol.types import Address, Amount, Bytes32, Count, Digest, Record
 
@@ -181,18 +181,10 @@ class VoterSheet(Record):
     liars: tuple[Address, ...] | None
 
 
-class AllianceCounter(Record):
-    """How many alliances were ever created, with ids from 1, and how many verified ones have not ended."""
-
-    alliances: Count
-    verified: Count
-
-
-EMPTY_COUNTER = AllianceCounter(alliances=0, verified=0)
 EMPTY_SHEET = VoterSheet(held=None, commitment=None, ballot=None, confirmation=None, opens=None, liars=None)
 
 # No table's name may begin with another's, so all of these have two letters.
-ALLIANCE_COUNTER = Table(b"FN", AllianceCounter)
+ALLIANCE_COUNTER = Table(b"FN", Counter)
 ALLIANCES = Table(b"FA", Alliance)
 ACTIVE_ALLIANCES = Table(b"Fa", Mark)
 PARTICIPANTS = Table(b"FP", Participant)
@@ -203,9 +195,9 @@ VOTER_SHEETS = Table(b"FV", VoterSheet)
 CLOSED_PHASES = (AlliancePhase.FINISHED, AlliancePhase.EXPIRED, AlliancePhase.CANCELLED)
 
 
-def get_counter(state: StateView) -> AllianceCounter:
+def get_counter(state: StateView) -> Counter:
     """Return the counts of alliances."""
-    return ALLIANCE_COUNTER.get(state) or EMPTY_COUNTER
+    return ALLIANCE_COUNTER.get(state) or NOTHING_COUNTED
 
 
 def get_alliance(state: StateView, alliance: int) -> Alliance:

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from protocol.blobs import BlobId
 from protocol.crypto import integer_bytes, wide_bytes
 from protocol.errors import NotFound, WrongPhase
-from protocol.rules.jobs import Job, Mark
+from protocol.rules.jobs import NOTHING_COUNTED, Counter, Job, Mark
 from protocol.state import Overlay, StateView, Table
 from protocol.transactions import Role, ScoreEntry, SealedKey, TaskSpec
 from protocol.types import Address, Amount, Bytes32, Count, Digest, Record, WideAmount
@@ -156,13 +156,6 @@ class ScoreSheet(Record):
     entries: tuple[ScoreEntry, ...] | None
 
 
-class Counter(Record):
-    """How many tasks were ever created, with ids from 1, and how many verified ones have not ended."""
-
-    tasks: Count
-    verified: Count
-
-
 COUNTER = Table(b"N", Counter)
 TASKS = Table(b"T", Task)
 ACTIVE = Table(b"a", Mark)
@@ -187,7 +180,7 @@ CLOSED_PHASES = (Phase.FINISHED, Phase.EXPIRED, Phase.CANCELLED)
 
 def get_counter(state: StateView) -> Counter:
     """Return the counts of tasks."""
-    return COUNTER.get(state) or Counter(tasks=0, verified=0)
+    return COUNTER.get(state) or NOTHING_COUNTED
 
 
 def get_task(state: StateView, task: int) -> Task:

@@ -44,7 +44,7 @@ def create_task(state: Overlay, context: Context, sender: bytes, payload: Create
     check_task_bounds(context, payload)
     counter = get_counter(state)
     task = Task(
-        id=counter.tasks + 1,
+        id=counter.created + 1,
         creator=sender,
         spec=payload.spec,
         funding=funding.get_first_funding(state, context, payload),
@@ -61,7 +61,7 @@ def create_task(state: Overlay, context: Context, sender: bytes, payload: Create
     purses.move(state, balance, purses.deposit_of(task.id, sender), params.creator_deposit_units)
     funding.give(state, task, sender, payload.escrow)
     sources.note_gift(state, task.id, escrow=payload.escrow)
-    COUNTER.put(state, replace(counter, tasks=task.id))
+    COUNTER.put(state, replace(counter, created=task.id))
     ACTIVE.put(state, Mark(), integer_bytes(task.id))
     CREATED.put(state, Mark(), sender, integer_bytes(task.id))
     put_task(state, task)

@@ -35,7 +35,7 @@ def create(play, payload: CreateAlliance, person=None):
     """Send a creation by somebody; return the receipt and the newest alliance."""
     receipt = play.send(person or play.creator, payload)
     counter = get_counter(play.ledger.state)
-    return receipt, get_alliance(play.ledger.state, counter.alliances) if counter.alliances else None
+    return receipt, get_alliance(play.ledger.state, counter.created) if counter.created else None
 
 
 def finished_task(**options) -> Play:
@@ -66,7 +66,7 @@ def test_who_may_create_one():
     assert receipt.error == NotEligible.number
     receipt, _ = create(play, CreateAlliance(SPEC, 100_000 * FML, FML), play.stranger)
     assert receipt.error == InsufficientFunds.number
-    assert get_counter(play.ledger.state).alliances == 1
+    assert get_counter(play.ledger.state).created == 1
     play.send(play.governor, Recognise(play.stranger.address))
     receipt, alliance = create(play, CreateAlliance(SPEC, 0, FML), play.stranger)
     assert receipt.error == 0
