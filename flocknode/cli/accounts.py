@@ -208,6 +208,11 @@ def show_outcome(options: Options, outcome: Outcome) -> Exit:
                 return f"expired at height {found.expiry_height} without being included  {found.id}"
 
     show(options, outcome, render)
+    return exit_code_of(outcome)
+
+
+def exit_code_of(outcome: Outcome) -> Exit:
+    """Return what a command ends with whose transaction came to this."""
     return Exit.OK if outcome.status in ("included", "pending") else Exit.REFUSED
 
 

@@ -6,24 +6,23 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from flocknode.cli import alliance_text
-from flocknode.cli.accounts import NoWait, show_outcome
+from flocknode.cli.accounts import NoWait
 from flocknode.cli.alliance_options import NO_START, USUAL_LOCAL_PLAN, USUAL_TERMS, LocalPlan, Start, Terms
 from flocknode.cli.alliance_proof import verify_proof, write_proof
 from flocknode.cli.alliance_training import training
 from flocknode.cli.datasets import require_dataset
 from flocknode.cli.model_options import parse_options
 from flocknode.cli.names import resolve_account
-from flocknode.cli.options import Common, Options
-from flocknode.cli.output import note, show
-from flocknode.cli.progress import call_long
-from flocknode.cli.text import FIRST_EPOCH, parse_fml, parse_millionths
-from flocknode.errors import Exit, UsageError
+from flocknode.cli.options import Common
+from flocknode.cli.output import show
+from flocknode.cli.sending import send, send_about_alliance
+from flocknode.cli.text import parse_counted, parse_fml, parse_millionths
+from flocknode.errors import Exit
 from flocknode.home import load_names
 from flocknode.rpc.alliance_records import (
     Alliance,
     AllianceExplanation,
     AllianceList,
-    AllianceSent,
     AllianceState,
     Joined,
     RoundList,
@@ -99,21 +98,17 @@ def join(
     no_wait
         Return as soon as the transaction is in the mempool.
     """
-    joined = call_long(
+    return send(
         options,
         "alliance.join",
         Joined,
+        lambda joined: f"alliance {joined.alliance}: {joined.train_rows} rows to train, {joined.test_rows} to test",
         alliance=alliance,
         dataset=require_dataset(data),
         test_share_millionths=parse_millionths(test_share),
         seed=seed,
         wait=not no_wait,
     )
-    if options.json:
-        show(options, joined, lambda _: "")
-        return Exit.OK if joined.outcome.status in ("included", "pending") else Exit.REFUSED
-    note(options, f"alliance {joined.alliance}: {joined.train_rows} rows to train, {joined.test_rows} to test")
-    return show_outcome(options, joined.outcome)
 
 
 @alliance.command
@@ -238,7 +233,7 @@ def rounds(alliance: str, /, *, round: int | None = None, limit: int = 20, optio
         So many of the newest rounds.
     """
     names = load_names(options.home)
-    number = parse_round(round)
+    number = parse_counted(round, "rounds")
     found = call(options.home, "alliance.rounds", RoundList, alliance=alliance, round=number, limit=limit)
     render = alliance_text.render_rounds if number is None else alliance_text.render_round_details
     show(options, found, lambda found: render(found, names))
@@ -260,24 +255,11 @@ def explain(alliance: str, /, *, round: int | None = None, account: str | None =
     names = load_names(options.home)
     who = None if account is None else resolve_account(options.home, account)
     found = call(
-        options.home, "alliance.explain", AllianceExplanation, alliance=alliance, round=parse_round(round), account=who
+        options.home,
+        "alliance.explain",
+        AllianceExplanation,
+        alliance=alliance,
+        round=parse_counted(round, "rounds"),
+        account=who,
     )
     show(options, found, lambda found: alliance_text.render_explanation(found, names, has_details=who is not None))
-
-
-def parse_round(round: int | None) -> int | None:
-    """Return a round as the log counts it. Raises `UsageError`."""
-    if round is not None and round < FIRST_EPOCH:
-        raise UsageError(f"rounds count from {FIRST_EPOCH}")
-    return None if round is None else round - FIRST_EPOCH
-
-
-def send_about_alliance(options: Options, method: str, **params: object) -> Exit:
-    """Call a method that sends a transaction, and show what became of it; refused when it failed or expired."""
-    sent = call_long(options, method, AllianceSent, **params)
-    if options.json:
-        show(options, sent, lambda _: "")
-        return Exit.OK if sent.outcome.status in ("included", "pending") else Exit.REFUSED
-    if sent.alliance is not None:
-        note(options, f"alliance {sent.alliance}")
-    return show_outcome(options, sent.outcome)

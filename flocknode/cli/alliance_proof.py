@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from flocknode.cli.options import Common
 from flocknode.cli.output import show
-from flocknode.cli.text import FIRST_EPOCH, Table, format_fields
+from flocknode.cli.text import FIRST_EPOCH, Table, format_fields, parse_counted
 from flocknode.errors import Exit, FileUnusable, UsageError
 from flocknode.rpc.alliance_records import ProofPart
 from flocknode.rpc.call import call
@@ -72,11 +72,9 @@ def write_proof(alliance: str, round: int, /, *, out: Path, options: Common) -> 
     out
         The file to write; it must not exist.
     """
-    if round < FIRST_EPOCH:
-        raise UsageError("rounds count from 1")
+    number = parse_counted(round, "rounds")
     if out.exists():
         raise UsageError(f"{out} exists", help="Name another file, or remove that one.")
-    number = round - FIRST_EPOCH
     first = call(options.home, "alliance.proof", ProofPart, alliance=alliance, round=number)
     found = [first] + [
         call(options.home, "alliance.proof", ProofPart, alliance=alliance, round=number, part=part)

@@ -3,8 +3,17 @@
 from collections.abc import Mapping, Sequence
 
 from flocknode.cli.arena_text import FUNDING
-from flocknode.cli.explain import describe_value
-from flocknode.cli.text import FIRST_EPOCH, NOTHING, Table, format_fields, format_fml, format_millionths, short
+from flocknode.cli.reckoning import ORIGINS, Line, list_origins, tabulate_amounts, tabulate_steps
+from flocknode.cli.text import (
+    FIRST_EPOCH,
+    NOTHING,
+    Table,
+    format_fields,
+    format_fml,
+    format_millionths,
+    format_model,
+    short,
+)
 from flocknode.rpc.alliance_records import (
     AcceptedModel,
     Alliance,
@@ -46,7 +55,6 @@ def render_alliances(found: AllianceList, names: Names) -> Table:
 def render_alliance(found: Alliance, names: Names) -> list[str | Table]:
     """Return an alliance's description and its participants."""
     one = found.summary
-    model = "  ".join(f"{name}={','.join(map(str, values))}" for name, values in found.model.items())
     phase = f", {one.phase}" if one.phase else ""
     training = found.training
     fields = [
@@ -56,7 +64,7 @@ def render_alliance(found: Alliance, names: Names) -> list[str | Table]:
         ("status", f"{one.status}, round {min(one.round + FIRST_EPOCH, one.rounds)} of {one.rounds}{phase}"),
         ("funding", FUNDING[one.funding]),
         ("in its pool", f"{format_fml(one.pool_units)} FML"),
-        ("model", f"{found.family}  {model}"),
+        ("model", format_model(found.family, found.model)),
         ("metric", f"{found.metric}, {'higher' if found.higher_is_better else 'lower'} is better"),
         ("starts from", describe_start(found)),
         ("latest", describe_model(found.latest)),
@@ -234,42 +242,22 @@ def describe_place(trace: Traced) -> str:
 
 def list_rewards(rewards: Sequence[Traced], names: Names) -> Table:
     """Return the rewards with where they come from, and what they add up to."""
-    amounts = [
-        (
-            one.origins.emission_units,
-            one.origins.escrow_units,
-            one.origins.bounty_units,
-            one.origins.slash_units,
-            one.units,
-        )
-        for one in rewards
-    ]
-    columns = (">EMISSION", ">+ ESCROW", ">+ BOUNTIES", ">+ SLASHES", ">= PAID FML")
-    return _with_sums(rewards, amounts, columns, names)
+    lines = [Line(describe_place(one), one.account, one.kind, list_origins(one.origins, one.units)) for one in rewards]
+    return tabulate_amounts(lines, (">ROUND", *ORIGINS), names)
 
 
 def list_slashes(slashes: Sequence[Traced], names: Names) -> Table:
     """Return the slashes with where they went, and what they add up to."""
-    amounts = [(one.burned_units, one.kept_units, one.units) for one in slashes]
-    return _with_sums(slashes, amounts, (">BURNED", ">+ TO THE POOL", ">= SLASHED FML"), names)
-
-
-def _with_sums(
-    traces: Sequence[Traced], amounts: Sequence[tuple[int, ...]], columns: tuple[str, ...], names: Names
-) -> Table:
-    rows: list[tuple[str, ...]] = [
-        (describe_place(one), short(one.account, names), one.kind, *map(format_fml, units))
-        for one, units in zip(traces, amounts, strict=True)
+    lines = [
+        Line(describe_place(one), one.account, one.kind, (one.burned_units, one.kept_units, one.units))
+        for one in slashes
     ]
-    if len(rows) > 1:
-        rows.append(("", "sum", "", *(format_fml(sum(column)) for column in zip(*amounts, strict=True))))
-    return Table((">ROUND", "ACCOUNT", "FOR", *columns), rows)
+    return tabulate_amounts(lines, (">ROUND", ">BURNED", ">+ TO THE POOL", ">= SLASHED FML"), names)
 
 
 def list_steps(trace: Traced) -> Table:
     """Return the reckoning behind a reward or a slash."""
-    rows = [(step.tag, step.what, describe_value(step)) for step in trace.steps]
-    return Table(("FORMULA", "WHAT", ">VALUE"), rows, f"round {describe_place(trace)}, {trace.kind}")
+    return tabulate_steps(trace.steps, f"round {describe_place(trace)}, {trace.kind}")
 
 
 def list_votes(votes: Sequence[CastVote], names: Names) -> Table:

@@ -21,13 +21,13 @@ from flocknode.cli.arena_options import (
     Plan,
 )
 from flocknode.cli.arena_proofs import complain, prove_piece, prove_verdict, publish_key
-from flocknode.cli.arena_sending import send_about_task
 from flocknode.cli.arena_training import training
 from flocknode.cli.datasets import require_dataset
 from flocknode.cli.model_options import parse_options, parse_settings
 from flocknode.cli.options import Common
 from flocknode.cli.output import show
-from flocknode.cli.text import FIRST_EPOCH, parse_fml, parse_millionths
+from flocknode.cli.sending import send_about_task
+from flocknode.cli.text import parse_counted, parse_fml, parse_millionths
 from flocknode.errors import Exit, FileUnusable, UsageError
 from flocknode.home import load_names
 from flocknode.rpc.arena_records import (
@@ -221,7 +221,7 @@ def submissions(task: str, /, *, epoch: int | None = None, options: Common) -> N
         Only this epoch, counted from 1.
     """
     names = load_names(options.home)
-    found = call(options.home, "arena.submissions", SubmissionList, task=task, epoch=_index(epoch))
+    found = call(options.home, "arena.submissions", SubmissionList, task=task, epoch=parse_counted(epoch, "epochs"))
     show(options, found, lambda found: arena_text.render_submissions(found, names))
 
 
@@ -237,7 +237,7 @@ def scores(task: str, /, *, epoch: int | None = None, options: Common) -> None:
         Only this epoch, counted from 1.
     """
     names = load_names(options.home)
-    found = call(options.home, "arena.scores", ScoreList, task=task, epoch=_index(epoch))
+    found = call(options.home, "arena.scores", ScoreList, task=task, epoch=parse_counted(epoch, "epochs"))
     show(options, found, lambda found: arena_text.render_scores(found, names))
 
 
@@ -253,14 +253,8 @@ def leaderboard(task: str, /, *, epoch: int | None = None, options: Common) -> N
         Only this epoch, counted from 1.
     """
     names = load_names(options.home)
-    found = call(options.home, "arena.leaderboard", Leaderboard, task=task, epoch=_index(epoch))
+    found = call(options.home, "arena.leaderboard", Leaderboard, task=task, epoch=parse_counted(epoch, "epochs"))
     show(options, found, lambda found: arena_text.render_leaderboard(found, names))
-
-
-def _index(epoch: int | None) -> int | None:
-    if epoch is not None and epoch < FIRST_EPOCH:
-        raise UsageError(f"epochs count from {FIRST_EPOCH}")
-    return None if epoch is None else epoch - FIRST_EPOCH
 
 
 def _existing(path: Path) -> str:

@@ -1,9 +1,9 @@
 """Commands about delegated stake."""
 
 from flocknode.cli.accounts import NoWait
-from flocknode.cli.arena_sending import send_about_task
 from flocknode.cli.names import resolve_account
 from flocknode.cli.options import Common
+from flocknode.cli.sending import send_about_task
 from flocknode.cli.text import parse_fml, parse_millionths
 from flocknode.errors import Exit, UsageError
 

@@ -1,8 +1,8 @@
 """Commands about a task's money: bounties, calling it off, letting it take part in the emission."""
 
 from flocknode.cli.accounts import NoWait
-from flocknode.cli.arena_sending import send_about_task
 from flocknode.cli.options import Common
+from flocknode.cli.sending import send_about_task
 from flocknode.cli.text import parse_fml
 from flocknode.errors import Exit
 

@@ -3,9 +3,9 @@
 from typing import Literal
 
 from flocknode.cli.accounts import NoWait
-from flocknode.cli.arena_sending import send_about_task
 from flocknode.cli.options import Common
-from flocknode.cli.text import FIRST_EPOCH
+from flocknode.cli.sending import send_about_task
+from flocknode.cli.text import parse_counted
 from flocknode.errors import Exit, UsageError
 
 DatasetName = Literal["a", "b"]
@@ -79,13 +79,11 @@ def prove_verdict(
         Return as soon as the transaction is in the mempool.
     """
     _check_piece(piece)
-    if epoch < FIRST_EPOCH:
-        raise UsageError(f"epochs count from {FIRST_EPOCH}")
     return send_about_task(
         options,
         "arena.prove_verdict",
         task=task,
-        epoch=epoch - FIRST_EPOCH,
+        epoch=parse_counted(epoch, "epochs"),
         tag=pseudonym,
         piece=piece,
         wait=not no_wait,

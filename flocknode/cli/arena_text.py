@@ -2,7 +2,16 @@
 
 from collections.abc import Mapping
 
-from flocknode.cli.text import FIRST_EPOCH, NOTHING, Table, format_fields, format_fml, format_millionths, short
+from flocknode.cli.text import (
+    FIRST_EPOCH,
+    NOTHING,
+    Table,
+    format_fields,
+    format_fml,
+    format_millionths,
+    format_model,
+    short,
+)
 from flocknode.rpc.arena_records import Epoch, Leaderboard, ScoreList, SubmissionList, Task, TaskList, Vault
 
 Names = Mapping[str, str]
@@ -36,7 +45,6 @@ def render_tasks(found: TaskList, names: Names) -> Table:
 def render_task(found: Task, names: Names) -> list[str | Table]:
     """Return a task's description and its members."""
     task = found.summary
-    model = "  ".join(f"{name}={','.join(map(str, values))}" for name, values in found.model.items())
     bounds = f"{format_millionths(found.metric_low_millionths)} to {format_millionths(found.metric_high_millionths)}"
     phase = f", {task.phase}" if task.phase else ""
     fields = [
@@ -47,7 +55,7 @@ def render_task(found: Task, names: Names) -> list[str | Table]:
         ("funding", FUNDING[task.funding]),
         ("in its pot", f"{format_fml(task.escrow_units)} FML"),
         *([("emitted for it", f"{format_fml(task.emitted_units)} FML")] if task.emitted_units else []),
-        ("model", f"{found.family}  {model}"),
+        ("model", format_model(found.family, found.model)),
         ("metric", f"{found.metric}, {'higher' if found.higher_is_better else 'lower'} is better, {bounds}"),
         *(
             (

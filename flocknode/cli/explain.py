@@ -5,15 +5,14 @@ from collections.abc import Mapping, Sequence
 from flocknode.cli.names import resolve_account
 from flocknode.cli.options import Common, Options
 from flocknode.cli.output import show
-from flocknode.cli.text import FIRST_EPOCH, NOTHING, Table, format_fml, format_millionths, short
+from flocknode.cli.reckoning import ORIGINS, Line, list_origins, tabulate_amounts, tabulate_steps
+from flocknode.cli.text import FIRST_EPOCH, Table, format_fml, format_millionths, short
 from flocknode.errors import UsageError
 from flocknode.home import load_names
 from flocknode.rpc.audit_records import ExplainedPayout, Explanation, Step, Vote
 from flocknode.rpc.call import call
 
 NOTHING_PAID = "Nothing was paid. What delegators earned is told with their operators' payouts, under OF IT DELEGATORS."
-# Shares and weights have 34 digits; so many tell them apart.
-DIGITS = 12
 
 
 def explain(payout: str, /, *, options: Common) -> None:
@@ -55,39 +54,23 @@ def render(found: Explanation, names: Mapping[str, str], *, has_details: bool) -
 
 def list_payouts(payouts: Sequence[ExplainedPayout], names: Mapping[str, str]) -> Table:
     """Return the payouts with their origins, and what they add up to."""
-    rows = [
-        (
-            str(payout.epoch + FIRST_EPOCH),
-            short(payout.account, names),
-            payout.kind,
-            *map(format_fml, amounts_of(payout)),
+    lines = [
+        Line(
+            str(one.epoch + FIRST_EPOCH),
+            one.account,
+            one.kind,
+            (*list_origins(one.origins, one.units), one.passed_on_units),
         )
-        for payout in payouts
+        for one in payouts
     ]
-    sums = [sum(amounts) for amounts in zip(*map(amounts_of, payouts), strict=True)]
-    if len(payouts) > 1:
-        rows.append(("", "sum", "", *map(format_fml, sums)))
-    columns = (">EMISSION", ">+ ESCROW", ">+ BOUNTIES", ">+ SLASHES", ">= PAID FML", ">OF IT DELEGATORS")
-    return Table((">EPOCH", "ACCOUNT", "FOR", *columns), rows, spare=("OF IT DELEGATORS",))
-
-
-def amounts_of(payout: ExplainedPayout) -> tuple[int, ...]:
-    """Return a payout's units: the origins, their sum, and what went to delegators."""
-    origins = payout.origins
-    parts = (origins.emission_units, origins.escrow_units, origins.bounty_units, origins.slash_units)
-    return (*parts, payout.units, payout.passed_on_units)
+    columns = (">EPOCH", *ORIGINS, ">OF IT DELEGATORS")
+    return tabulate_amounts(lines, columns, names, spare=("OF IT DELEGATORS",))
 
 
 def list_steps(payout: ExplainedPayout) -> Table:
     """Return the reckoning behind a payout."""
     steps = [*payout.steps, Step(tag="", what=payout.kind, units=payout.units, number=None)]
-    rows = [(step.tag, step.what, describe_value(step)) for step in steps]
-    return Table(("FORMULA", "WHAT", ">VALUE"), rows, title=f"epoch {payout.epoch + FIRST_EPOCH}, {payout.kind}")
-
-
-def describe_value(step: Step) -> str:
-    """Return an amount with its unit, or a number with as many digits as tell it apart."""
-    return f"{format_fml(step.units)} FML" if step.units is not None else (step.number or NOTHING)[:DIGITS]
+    return tabulate_steps(steps, f"epoch {payout.epoch + FIRST_EPOCH}, {payout.kind}")
 
 
 def list_votes(votes: Sequence[Vote], names: Mapping[str, str]) -> Table:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from typing import TypeVar
 
 from flocknode.errors import UsageError
 
@@ -13,8 +14,10 @@ MILLION_DECIMALS = 6
 SHORT_HEX = 8
 NOTHING = "-"
 
-# Epochs count from 0 on the log and from 1 for people.
+# Epochs and rounds count from 0 on the log and from 1 for people.
 FIRST_EPOCH = 1
+
+N = TypeVar("N", int, int | None)
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,20 @@ def parse_id(text: str) -> str:
 def parse_millionths(text: str) -> int:
     """Return a decimal number in millionths. Raises `UsageError` when it is none, or finer than that."""
     return _parse_decimal(text, MILLION_DECIMALS, "a number with at most six decimals, such as 0.25")
+
+
+def parse_counted(number: N, what: str) -> N:
+    """Return an epoch or a round as the log counts it; None is none. Raises `UsageError` naming what is counted."""
+    if number is None:
+        return number
+    if number < FIRST_EPOCH:
+        raise UsageError(f"{what} count from {FIRST_EPOCH}")
+    return number - FIRST_EPOCH
+
+
+def format_model(family: str, settings: Mapping[str, Sequence[int]]) -> str:
+    """Return a model's family and settings: mlp  layers=64,32,10."""
+    return "  ".join([family, *(f"{name}={','.join(map(str, values))}" for name, values in settings.items())])
 
 
 def short(text: str | None, names: Mapping[str, str] | None = None) -> str:

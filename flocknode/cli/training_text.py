@@ -7,6 +7,7 @@ from flocknode.rpc.training_records import RoundTraining, TrainingProgress, Trai
 
 NOTHING = "-"
 COLUMNS = ("STATE", ">STEPS", ">OF", ">RESUMED AT", "BEGAN WITH", ">FIRST LOSS", ">LOSS")
+SPARE = ("RESUMED AT",)
 
 
 def render_for_tasks(found: Iterable[TrainingRun]) -> Table:
@@ -14,7 +15,7 @@ def render_for_tasks(found: Iterable[TrainingRun]) -> Table:
     rows = [
         (str(run.task), run.name, str(run.epoch + FIRST_EPOCH), *describe(run, run.start, "scratch")) for run in found
     ]
-    return Table((">TASK", "NAME", ">EPOCH", *COLUMNS), rows)
+    return Table((">TASK", "NAME", ">EPOCH", *COLUMNS), rows, spare=SPARE)
 
 
 def render_for_alliances(found: Iterable[RoundTraining]) -> Table:
@@ -23,7 +24,7 @@ def render_for_alliances(found: Iterable[RoundTraining]) -> Table:
         (str(run.alliance), run.name, str(run.round + FIRST_EPOCH), *describe(run, run.start, "the start"))
         for run in found
     ]
-    return Table((">ALLIANCE", "NAME", ">ROUND", *COLUMNS), rows)
+    return Table((">ALLIANCE", "NAME", ">ROUND", *COLUMNS), rows, spare=SPARE)
 
 
 def describe(run: TrainingProgress, start: str | None, otherwise: str) -> tuple[str, ...]:

@@ -20,11 +20,10 @@ WIDTH = 80
 # Those of the commands that draw tables; `top` draws its own screen, others are tried with what they need.
 WITH_TABLES = (
     *("account list", "account show", "alliance explain", "alliance list", "alliance rounds", "alliance show"),
-    *("arena audit", "arena leaderboard", "arena list", "arena scores", "arena show", "arena submissions"),
-    *("arena training", "chain block", "chain headers", "chain params", "chain supply", "config show", "doctor"),
-    *("explain", "peers", "supply"),
+    *("alliance training", "arena audit", "arena leaderboard", "arena list", "arena scores", "arena show"),
+    *("arena submissions", "arena training", "chain block", "chain headers", "chain params", "chain supply"),
+    *("config show", "doctor", "explain", "peers", "supply"),
 )
-
 # What makes some of them draw more.
 DETAILS = {"alliance rounds": " --round 2", "alliance explain": " --account alice", "explain": "/1/alice"}
 # Columns of whole numbers, which do not grow decimals.
