@@ -27,6 +27,7 @@ from protocol.rules.alliance.masks import (
     vector_bytes,
 )
 from protocol.rules.alliance.records import AlliancePhase, get_update
+from protocol.rules.duties import get_duties
 from protocol.zk.aggregation import compute_product
 from protocol.zk.commitment import decode_commitment
 from protocol.zk.mask_keys import derive_seeds, mask_public_key
@@ -57,6 +58,10 @@ class MaskedPlay(PrivatePlay):
     def __init__(self, **options) -> None:
         super().__init__(**options)
         self.blobs: dict[bytes, bytes] = {}
+
+    def duties(self, person: Person) -> list[object]:
+        """Return what a person should do now."""
+        return get_duties(self.ledger.state, person.address, lambda task, epoch: self.ledger.tag(person, task, epoch))
 
     # --- clients
 

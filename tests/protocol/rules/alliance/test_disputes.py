@@ -242,6 +242,7 @@ def test_who_did_not_judge_the_sum_is_not_waited_for():
     silent, *voters = play.voters()
     play.dispute().judge(dict.fromkeys(voters, False))
     play.unmask()
+    assert play.duties(silent) == []
     deadline_ms = play.record.deadline_ms
     play.accuse(dict.fromkeys(voters))
     assert play.ledger.before.head.time_ms < deadline_ms
@@ -250,13 +251,19 @@ def test_who_did_not_judge_the_sum_is_not_waited_for():
 
 
 def test_a_voter_that_holds_nothing_has_no_say_in_a_dispute():
-    """It missed a cheap step; the others decide."""
+    """It missed a cheap step; nobody asks it, or waits for it, and the others decide."""
     play = MaskedPlay().begin().train()
     play.seal(spoiled=play.proposers()[:1])
     silent, *voters = play.voters()
     play.hold(dict.fromkeys(voters, play.proposers()))
     liar = play.proposers()[0]
-    play.dispute().judge(dict.fromkeys(voters, False))
-    play.unmask().accuse(dict.fromkeys(voters))
+    play.dispute()
+    assert play.duties(silent) == []
+    deadline_ms = play.record.deadline_ms
+    play.judge(dict.fromkeys(voters, False))
+    assert (play.phase, play.ledger.before.head.time_ms < deadline_ms) == (AlliancePhase.UNMASK, True)
+    play.unmask()
+    assert play.duties(silent) == []
+    play.accuse(dict.fromkeys(voters))
     expect_void(play, AlliancePhase.VERDICT)
     assert losses(play) == {liar.name: LOST, silent.name: ABSENCE}

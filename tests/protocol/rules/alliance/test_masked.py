@@ -20,17 +20,11 @@ from protocol.rules.alliance.explaining import Kind
 from protocol.rules.alliance.masks import MASKS
 from protocol.rules.alliance.records import AlliancePhase, Ballot, get_sheets, get_update
 from protocol.rules.alliance.results import AllianceRole, Outcome
-from protocol.rules.duties import get_duties
 from protocol.zk.masking import add_masked
-from tests.ledger_driver import FML, Person
+from tests.ledger_driver import FML
 from tests.masked_play import ABSENCE, LOST, MaskedPlay, add_up, losses, until_aggregation
 
 REFUSAL = Ballot(800_000, (None,), None)
-
-
-def duties(play: MaskedPlay, person: Person) -> list[object]:
-    """Return what a person should do now."""
-    return get_duties(play.ledger.state, person.address, lambda task, epoch: play.ledger.tag(person, task, epoch))
 
 
 def until_vote(play: MaskedPlay) -> MaskedPlay:
@@ -71,17 +65,17 @@ def test_everybodys_duties_through_masked_rounds():
     for attempt in range(2):
         gone, *others = play.proposers()
         others = others if not attempt else [gone, *others]
-        assert all(duties(play, person) == [CommitOwnUpdate(1, 0, attempt)] for person in play.proposers())
+        assert all(play.duties(person) == [CommitOwnUpdate(1, 0, attempt)] for person in play.proposers())
         play.train()
-        assert all(duties(play, person) == [ShareOwnMasked(1, 0, attempt)] for person in play.proposers())
+        assert all(play.duties(person) == [ShareOwnMasked(1, 0, attempt)] for person in play.proposers())
         play.seal(others)
-        assert all(duties(play, person) == [FetchUpdates(1, 0)] for person in play.voters())
+        assert all(play.duties(person) == [FetchUpdates(1, 0)] for person in play.voters())
         play.hold()
-    assert duties(play, play.aggregator()) == [AggregateUpdates(1, 0)]
+    assert play.duties(play.aggregator()) == [AggregateUpdates(1, 0)]
     play.publish()
-    assert all(duties(play, person) == [VoteOnUpdates(1, 0)] for person in play.voters())
+    assert all(play.duties(person) == [VoteOnUpdates(1, 0)] for person in play.voters())
     play.commit()
-    assert all(duties(play, person) == [RevealOwnVote(1, 0)] for person in play.voters())
+    assert all(play.duties(person) == [RevealOwnVote(1, 0)] for person in play.voters())
 
 
 def test_everybodys_duties_after_a_dispute():
@@ -89,18 +83,18 @@ def test_everybodys_duties_after_a_dispute():
     play = until_aggregation(spoiled=1)
     first, second = play.aggregators()
     play.dispute()
-    assert [duties(play, person) for person in (first, second)] == [[], []]
-    assert all(duties(play, person) == [JudgeOwnSum(1, 0, 0)] for person in play.voters())
+    assert [play.duties(person) for person in (first, second)] == [[], []]
+    assert all(play.duties(person) == [JudgeOwnSum(1, 0, 0)] for person in play.voters())
     play.judge()
     one, *_ = clients = play.people_at(play.round_record.frozen)
-    assert all(duties(play, person) == [OpenOwnMask(1, 0, 0)] for person in clients)
+    assert all(play.duties(person) == [OpenOwnMask(1, 0, 0)] for person in clients)
     play.send(one, play.opened(one))
-    assert duties(play, one) == []
+    assert play.duties(one) == []
     play.unmask(clients[1:])
-    assert all(duties(play, person) == [AccuseOwnLiars(1, 0, 0)] for person in play.voters())
+    assert all(play.duties(person) == [AccuseOwnLiars(1, 0, 0)] for person in play.voters())
     voter = play.voters()[0]
     play.send(voter, play.accusing())
-    assert duties(play, voter) == []
+    assert play.duties(voter) == []
 
 
 # --- somebody is missing ---------------------------------------------------------------------------------------------
