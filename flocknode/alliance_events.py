@@ -156,7 +156,9 @@ def describe_result(result: RoundResult, before: Alliance, after: Alliance, name
     absent = [name(one.address) for one in result.settled if one.is_absent]
     if absent:
         text += f", absent: {', '.join(absent)}"
-    liars = [name(one.address) for one in result.settled if one.slashed and not one.is_absent]
+    # In a void round a proposer that was there is slashed for nothing else.
+    proposers = [one for one in result.settled if one.role is AllianceRole.PROPOSER]
+    liars = [name(one.address) for one in proposers if one.slashed and not one.is_absent]
     if liars and result.outcome is Outcome.VOID:
         text += f", shown to lie: {', '.join(liars)}"
     if result.score is None:

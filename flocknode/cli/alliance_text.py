@@ -232,7 +232,7 @@ def render_explanation(found: AllianceExplanation, names: Names, *, has_details:
 
 def is_slash(trace: Traced) -> bool:
     """Return whether units were taken and not paid."""
-    return trace.kind in ("lost vote", "absence")
+    return trace.kind in ("lost vote", "absence", "false update")
 
 
 def describe_place(trace: Traced) -> str:

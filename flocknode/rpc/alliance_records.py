@@ -222,7 +222,7 @@ class Traced(Result):
 
     round: Count | None
     account: Hex32
-    kind: Literal["proposing", "voting", "aggregating", "remainder", "lost vote", "absence"]
+    kind: Literal["proposing", "voting", "aggregating", "remainder", "lost vote", "absence", "false update"]
     units: Units
     origins: Origins
     burned_units: Units

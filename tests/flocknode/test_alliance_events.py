@@ -12,7 +12,7 @@ from flocknode.rpc.records import AllianceEvent
 from flocknode.task_events import TaskHistory, get_position
 from storage.database import Database
 from storage.log import ChainStore
-from tests.alliance_play import BAD, AlliancePlay
+from tests.alliance_play import BAD, AlliancePlay, update_of
 from tests.masked_play import MaskedPlay
 from tests.private_play import PrivatePlay
 
@@ -135,6 +135,19 @@ def test_a_round_of_liars_tells_that_there_is_no_sum_and_who_lied(tmp_path):
     assert vote == "too few are left to hide each other, so there is no sum; the voters check who is accused"
     (void,) = [event.text for event in told if event.phase == "void"]
     assert void == f"0 of 3 updates, 3 voters, shown to lie: {', '.join(liar.name for liar in liars)}"
+
+
+def test_who_is_outvoted_in_a_void_round_is_called_no_liar(tmp_path):
+    """It named another model than most, and was slashed for that: only updates can be shown to be false."""
+    play = AlliancePlay(participants=13, rounds=1).begin().train().hold().commit().reveal()
+    other = play.confirmation(model=update_of(play.creator, 0))
+    play.confirm({**dict.fromkeys(play.voters(), play.confirmation()), **dict.fromkeys(play.voters()[:2], other)})
+    assert any(one.slashed for one in play.result(0).settled)
+    database = Database(tmp_path)
+    _, _, told = follow(play, Chain(play.ledger.document, ChainStore(database)), play.stranger.address)
+    database.close()
+    (void,) = [event.text for event in told if event.phase == "void"]
+    assert "lie" not in void
 
 
 def test_a_masked_round_tells_who_is_missing_and_who_lied(tmp_path):

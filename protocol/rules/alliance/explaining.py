@@ -34,6 +34,10 @@ class Kind(Enum):
     REMAINDER = "remainder"
     LOST_VOTE = "lost vote"
     ABSENCE = "absence"
+    FALSE_UPDATE = "false update"
+
+
+SLASHES = (Kind.LOST_VOTE, Kind.ABSENCE, Kind.FALSE_UPDATE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,7 +187,7 @@ def kind_of(one: Settled) -> Kind:
 
 
 def trace_slash(replay: Replay, one: Settled) -> AllianceTrace:
-    """Return how a slash came about: absence, or what the votes cost if that is more."""
+    """Return how a slash came about: absence, or what the votes or a false update cost if that is more."""
     settings, params = replay.alliance.spec.settings, replay.params
     absence = fees.slash_amount(one.stake, slash_millionths=params.absence_slash_millionths)
     is_absence = one.is_absent and one.slashed == absence
@@ -194,7 +198,8 @@ def trace_slash(replay: Replay, one: Settled) -> AllianceTrace:
     ]
     if not is_absence:
         steps.append(Step(tag="L5", what="merit in millionths", number=str(one.merit)))
-    kind = Kind.ABSENCE if is_absence else Kind.LOST_VOTE
+    verdict = Kind.FALSE_UPDATE if one.address in replay.judgement.liars else Kind.LOST_VOTE
+    kind = Kind.ABSENCE if is_absence else verdict
     return make_trace(replay, one, one.slashed, kind, tuple(steps), NOTHING)
 
 
@@ -202,8 +207,7 @@ def make_trace(
     replay: Replay, one: Settled, units: int, kind: Kind, steps: tuple[Step, ...], origins: Origins
 ) -> AllianceTrace:
     """Return a reward or a slash with its parts, which must add up to it."""
-    is_slash = kind in (Kind.LOST_VOTE, Kind.ABSENCE)
-    burned, kept = fees.split_fee(units if is_slash else 0, burn_millionths=replay.params.slash_burn_millionths)
+    burned, kept = fees.split_fee(units if kind in SLASHES else 0, burn_millionths=replay.params.slash_burn_millionths)
     assert origins.total() + burned + kept == units, "the parts do not add up"
     return AllianceTrace(
         alliance=replay.alliance.id,

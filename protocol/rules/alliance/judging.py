@@ -70,7 +70,8 @@ class Judgement:
     """What a round came to. `merits` (L5) are of all whom the verdict pays or costs; when it is void, of liars alone.
 
     `model` is the aggregate that the votes of `poll` are about; `gains` are the medians of what accepted updates added.
-    Where updates are hidden, `aggregator` is who earned the fee, and `failed` are those whose turn came to nothing.
+    Where updates are hidden, `aggregator` is who earned the fee, `failed` are those whose turn came to nothing, and
+    `liars` those whose update was shown not to be what they committed to.
     """
 
     outcome: Outcome
@@ -81,6 +82,7 @@ class Judgement:
     gains: Mapping[bytes, int] = field(default_factory=dict)
     aggregator: bytes | None = None
     failed: frozenset[bytes] = frozenset()
+    liars: frozenset[bytes] = frozenset()
 
 
 def judge_round(state: StateView, alliance: Alliance) -> Judgement:
@@ -181,15 +183,14 @@ def judge_private(
     failed = frozenset(one.address for one in current.aggregators[: current.turn + is_late])
     ballots = get_ballots(sheets)
     if published is None or not formulas.is_quorum(len(ballots), of=len(current.voters)):
-        return Judgement(outcome=Outcome.VOID, merits=dict.fromkeys(find_liars(sheets), 0), failed=failed)
+        return blame_liars(find_liars(sheets), failed)
     refusals = sum(ballot.is_refusal() for ballot in ballots.values())
     if formulas.is_quorum(refusals, of=len(current.voters)):
         blamed = published.aggregator
         return Judgement(outcome=Outcome.VOID, merits={blamed: 0}, failed=failed | {blamed})
     if published.proven is None:
         is_confirmed = formulas.is_quorum(sum(not ballot.scores for ballot in ballots.values()), of=len(current.voters))
-        merits = dict.fromkeys(published.liars, 0) if is_confirmed else {}
-        return Judgement(outcome=Outcome.VOID, merits=merits, failed=failed)
+        return blame_liars(published.liars if is_confirmed else (), failed)
     summed = replace(current, frozen=published.proven.clients)
     verdict = judge_aggregate(alliance, summed, ballots, find_silent(sheets))
     if verdict.outcome is Outcome.VOID:
@@ -199,7 +200,13 @@ def judge_private(
         merits={**verdict.merits, **dict.fromkeys(published.liars, 0)},
         aggregator=None if published.unreadable else published.aggregator,
         failed=failed,
+        liars=frozenset(published.liars),
     )
+
+
+def blame_liars(liars: Sequence[bytes], failed: frozenset[bytes]) -> Judgement:
+    """Return a void round that costs its liars what a rejected update does."""
+    return Judgement(outcome=Outcome.VOID, merits=dict.fromkeys(liars, 0), failed=failed, liars=frozenset(liars))
 
 
 def find_liars(sheets: Mapping[bytes, VoterSheet]) -> tuple[bytes, ...]:

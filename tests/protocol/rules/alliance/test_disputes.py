@@ -98,6 +98,7 @@ def test_liars_are_found_and_slashed_and_nobody_is_paid(liars):
     assert not any(one.is_absent for one in play.result(0).settled)
     assert all(play.member(person).slashed == LOST for person in found)
     assert play.round == 1
+    assert add_up(play) == {Kind.FALSE_UPDATE}
 
 
 def test_a_verdict_after_the_round_ran_again_counts_the_dropped_too():
@@ -148,7 +149,7 @@ def test_a_liar_that_keeps_its_mask_closed_is_found_all_the_same():
     play.accuse()
     assert losses(play) == {liar.name: LOST}
     assert play.settled(0, liar).is_absent
-    add_up(play)
+    assert add_up(play) == {Kind.FALSE_UPDATE}
 
 
 def test_two_that_keep_their_masks_closed_count_as_liars_both():

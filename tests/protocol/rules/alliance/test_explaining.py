@@ -8,7 +8,7 @@ from protocol.alliance_settings import Attribution, RewardRule
 from protocol.errors import NotFound
 from protocol.params import DEVNET
 from protocol.rules.alliance import explaining, settlement
-from protocol.rules.alliance.explaining import Kind, explain_closing, explain_round
+from protocol.rules.alliance.explaining import SLASHES, Kind, explain_closing, explain_round
 from protocol.rules.alliance.records import AlliancePhase
 from tests.alliance_play import AlliancePlay, verified
 from tests.ledger_driver import FML
@@ -25,7 +25,7 @@ def add_up(play: AlliancePlay):
     earned, slashed = {}, {}
     for trace in traces:
         assert trace.origins.total() + trace.burned + trace.kept == trace.units > 0
-        side = slashed if trace.kind in (Kind.LOST_VOTE, Kind.ABSENCE) else earned
+        side = slashed if trace.kind in SLASHES else earned
         side[trace.account] = side.get(trace.account, 0) + trace.units
     for person in play.participants:
         member = play.member(person)
@@ -45,6 +45,7 @@ def test_an_honest_run_is_paid_from_the_escrow():
         Kind.REMAINDER: 0,
         Kind.LOST_VOTE: 0,
         Kind.ABSENCE: 0,
+        Kind.FALSE_UPDATE: 0,
     }
 
 

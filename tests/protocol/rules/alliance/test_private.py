@@ -239,7 +239,7 @@ def test_a_liar_is_left_out_and_slashed():
     assert losses(play) == {liar.name: LOST}
     assert play.settled(0, aggregator).earned == 5 * FML
     assert all(play.settled(0, person).earned > 0 for person in others)
-    add_up(play)
+    assert add_up(play) == {Kind.PROPOSING, Kind.VOTING, Kind.AGGREGATING, Kind.FALSE_UPDATE}
 
 
 def test_a_false_accusation_is_refused_by_the_voters():
@@ -290,7 +290,7 @@ def test_liars_that_leave_too_few_void_the_round_and_are_slashed(kept):
     assert losses(play) == {person.name: LOST for person in liars}
     assert all(one.earned == 0 and one.address != aggregator.address for one in result.settled)
     assert (play.round, play.record.latest) == (1, None)
-    assert add_up(play) == {Kind.LOST_VOTE}
+    assert add_up(play) == {Kind.FALSE_UPDATE}
 
 
 def test_accusations_that_leave_too_few_and_are_false_cost_their_aggregator():
