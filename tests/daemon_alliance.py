@@ -56,8 +56,18 @@ def make_plan(participants, **settings):
     )
 
 
-async def wait_until_forgotten(flock):
-    """Return once no daemon has a secret of a round left; each deletes them after it has the last block."""
+def find_blobs(flock, length):
+    """Return the blobs of a length in all homes."""
+    return [path for daemon in flock.values() for path in daemon.home.blobs.glob(f"*-{length}")]
+
+
+async def wait_until_forgotten(flock, *, sealed=None):
+    """Return once no daemon has a secret of a round left; each deletes them after it has the last block.
+
+    With the length of sealed updates, once those are gone from all stores as well.
+    """
     folders = [daemon.home.alliances for daemon in flock.values()]
     while any(path for folder in folders for path in folder.glob("*/hidden-*")):  # noqa: ASYNC110 - others decide
+        await trio.sleep(POLL_S)
+    while sealed is not None and find_blobs(flock, sealed):  # noqa: ASYNC110 - others decide
         await trio.sleep(POLL_S)

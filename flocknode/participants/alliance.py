@@ -26,6 +26,7 @@ from flocknode.participants.alliance_models import (
     scratch_files,
 )
 from flocknode.participants.diary import CastVote, OwnSplit
+from flocknode.participants.hidden_files import note_updates
 from flocknode.participants.kit import Kit
 from flocknode.participants.patience import run_while
 from flocknode.participants.validator import SALT_BYTES, fetch
@@ -149,6 +150,7 @@ async def hold_updates(kit: Kit, alliance: Alliance, *, longest: int) -> None:
     assert alliance.deadline_ms is not None, "a phase in which voters act has a deadline"
     left_s = (alliance.deadline_ms - kit.chain.head.time_ms) / 1_000
     reasons: dict[Address, str] = {}
+    note_updates(kit, alliance, wanted.values())
     with trio.move_on_after(max(0.0, left_s * FETCH_SHARE)):
         async with trio.open_nursery() as nursery:
             for proposer, blob in wanted.items():

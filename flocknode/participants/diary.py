@@ -88,9 +88,9 @@ class CastVote(Record):
 
 
 class Sealed(Record):
-    """The blob in which this node sealed its update to one aggregator, and the blob's key."""
+    """The blob in which this node sealed its update to one aggregator, once it did, and the blob's key."""
 
-    blob: BlobId
+    blob: BlobId | None
     key: Bytes32
 
 
@@ -99,6 +99,12 @@ class MaskedUpdate(Record):
 
     update: CommittedUpdate
     secret: Bytes32
+
+
+class HeldUpdate(Record):
+    """A hidden update, sealed or masked, that lies in this home's store, own or another's."""
+
+    blob: BlobId
 
 
 class Fault(Record):
@@ -228,6 +234,14 @@ class Diary:
     def load_masked(self, alliance: int, round: int, attempt: int) -> MaskedUpdate | None:
         """Return what this node commits to in an attempt at a masked round."""
         return self._load(_private(alliance, round) + b"masked" + integer_bytes(attempt), MaskedUpdate)
+
+    def save_held(self, alliance: int, round: int, blob: BlobId) -> None:
+        """Keep that a hidden update of a private round lies in the store, or is about to."""
+        self._save(_private(alliance, round) + b"held" + encode(blob), HeldUpdate(blob))
+
+    def list_held(self, alliance: int, round: int) -> list[BlobId]:
+        """Return the hidden updates of a private round that lie in the store."""
+        return [decode(value, HeldUpdate).blob for _, value in self._notes.scan(_private(alliance, round) + b"held")]
 
     def list_private(self) -> set[tuple[int, int]]:
         """Return the alliance and the round of everything that is kept of private rounds."""

@@ -13,10 +13,10 @@ import trio
 from flocknode.masked_jobs import AddMasked, BaredVector, FindLiars, MaskedAdded, MaskUpdate, SharedSeed
 from flocknode.participants import alliance as clear
 from flocknode.participants.alliance import keep_up
-from flocknode.participants.alliance_models import describe, put_blob, scratch_files
+from flocknode.participants.alliance_models import describe, list_updates, put_blob, scratch_files
 from flocknode.participants.consulting import bring_consulted, judge_sum
 from flocknode.participants.diary import MaskedUpdate
-from flocknode.participants.hidden_files import hidden_file
+from flocknode.participants.hidden_files import hidden_file, note_updates
 from flocknode.participants.kit import Kit
 from flocknode.participants.private import (
     STEPS,
@@ -156,6 +156,7 @@ async def share_update(kit: Kit, alliance: Alliance) -> None:
         where = (str(opening), list_seeds(seeds), str(output))
         await kit.worker.run(MaskUpdate(parameters, context.values, kit.address, weight, *where))
         blob = await put_blob(kit, output)
+    note_updates(kit, alliance, [blob])
     await kit.sender.apply(ShareMasked(alliance.id, alliance.round, blob))
     kit.report(alliance, f"shared its update {blob.root.hex()[:8]} behind {len(seeds)} masks")
 
@@ -201,6 +202,7 @@ async def add_vectors(kit: Kit, alliance: Alliance, output: Path) -> MaskedAdded
     """Write the sum of all vectors, or return why it is none. Waits for vectors that are not here."""
     view, frozen = kit.chain.view, get_round(kit.chain.view, alliance.id, alliance.round).frozen
     statement = make_round_statement(view, kit.chain.id, kit.chain.params, alliance, frozen)
+    note_updates(kit, alliance, list_updates(kit, alliance, frozen).values())
     paths = await clear.bring_updates(kit, alliance, tuple(part.key for part in statement.contributions))
     job = AddMasked(statement, tuple(map(str, paths)), kit.randomness(RANDOMNESS_BYTES), str(output))
     with kit.works.track("adding", describe(alliance), "vectors") as advance:

@@ -14,7 +14,7 @@ from flocknode.participants.alliance import StepClosed, checkpoint_file, keep_up
 from flocknode.participants.alliance_models import bring, describe, list_updates, put_blob, scratch_files
 from flocknode.participants.consulting import bring_consulted, judge_sum
 from flocknode.participants.diary import Sealed
-from flocknode.participants.hidden_files import hidden_file
+from flocknode.participants.hidden_files import hidden_file, note_updates
 from flocknode.participants.kit import Kit
 from flocknode.private_jobs import CheckReveals, HideUpdate, ProveSum, Revealed
 from protocol.alliance_acts import Accusation, CommitUpdate, ProvenSum, PublishAggregate, RevealUpdate
@@ -146,14 +146,19 @@ async def reveal_update(kit: Kit, alliance: Alliance, aggregator: Address) -> No
     """Seal the opening to the aggregator whose turn it is, and name the blob; the same blob each time."""
     opening = find_opening(alliance, hidden_file(kit, alliance, OWN))
     sealed = kit.diary.load_sealed(alliance.id, alliance.round, aggregator)
-    if sealed is None or not kit.blobs.has(sealed.blob):
-        # One key for one file: an earlier aggregator's would open it as well.
-        key = kit.randomness(KEY_BYTES) if sealed is None else sealed.key
-        sealed = Sealed(await kit.seal_into_blob(opening, key), key)
+    if sealed is None:
+        # One key for one file: an earlier aggregator's would open it as well. Saved first: after a crash the same key
+        # makes the same blob again, so that none is left which nobody knows of.
+        sealed = Sealed(None, kit.randomness(KEY_BYTES))
         kit.diary.save_sealed(alliance.id, alliance.round, aggregator, sealed)
+    blob = sealed.blob
+    if blob is None or not kit.blobs.has(blob):
+        blob = await kit.seal_into_blob(opening, sealed.key)
+        kit.diary.save_sealed(alliance.id, alliance.round, aggregator, Sealed(blob, sealed.key))
+        note_updates(kit, alliance, [blob])
     box = seal_key(sealed.key, aggregator)
-    await kit.sender.apply(RevealUpdate(alliance.id, alliance.round, aggregator, sealed.blob, box))
-    kit.report(alliance, f"sealed its update {sealed.blob.root.hex()[:8]} to {kit.chain.name_of(aggregator)}")
+    await kit.sender.apply(RevealUpdate(alliance.id, alliance.round, aggregator, blob, box))
+    kit.report(alliance, f"sealed its update {blob.root.hex()[:8]} to {kit.chain.name_of(aggregator)}")
 
 
 def find_opening(alliance: Alliance, path: Path) -> Path:
@@ -189,7 +194,9 @@ async def make_sum(kit: Kit, alliance: Alliance) -> PublishAggregate:
     keys = {client: open_box(kit, alliance, client) for client in frozen}
     try:
         accused: dict[Address, bytes | None] = {}
-        for client, blob in list_updates(kit, alliance, frozen).items():
+        updates = list_updates(kit, alliance, frozen)
+        note_updates(kit, alliance, updates.values())
+        for client, blob in updates.items():
             await bring(kit, blob)
             reason = await open_reveal(kit, blob, keys[client], opened[client])
             if reason:

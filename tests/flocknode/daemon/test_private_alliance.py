@@ -8,8 +8,13 @@ import trio
 from devnet.alliances import create_alliance, follow, join_all, list_rounds
 from devnet.masks import find_in_homes
 from flocknode.keystore import load_public_keys
+from protocol.params import DEVNET
+from protocol.sealed_pieces import sealed_length
+from protocol.zk.commitment import reveal_bytes
 from tests.daemon_alliance import (
+    COLUMNS,
     TEST_SHARE_MILLIONTHS,
+    find_blobs,
     kill_flock,
     make_flock,
     make_plan,
@@ -21,6 +26,7 @@ from tests.daemon_task import start
 # Two hide among each other, three judge, one aggregates.
 NAMES = ("alice", "bob", "carol", "dave", "erin", "frank")
 REPLICA, *OTHERS = NAMES
+SEALED_BYTES = sealed_length(reveal_bytes(DEVNET.alliance.zk, 2 * (COLUMNS + 1)))
 SETTLE_S = 120
 
 
@@ -33,9 +39,14 @@ def flock(tmp_path, make_daemon):
 
 
 async def disturb(flock, alliance):
-    """Kill a proposer once it has committed, start it again, and go on to the end; returns the openings it saw."""
+    """Kill a proposer once it has committed, start it again, and go on to the end; returns the openings it saw.
+
+    By the vote, sealed updates lie in the homes of voters and of the aggregator as well.
+    """
     openings = {}
+    seen = 0
     async for heard in follow(flock[REPLICA], alliance):
+        seen += len(find_blobs(flock, SEALED_BYTES)) if heard.event.phase == "vote" else 0
         if heard.event.phase == "seal" and not openings:
             for daemon in flock.values():
                 for path in daemon.home.alliances.glob("*/hidden-*-opening"):
@@ -46,11 +57,12 @@ async def disturb(flock, alliance):
             flock[killed].process.kill()
             flock[killed].process.wait()
             await trio.to_thread.run_sync(flock[killed].start)
+    assert seen > 2
     return openings
 
 
 async def test_a_round_is_hidden_and_its_proof_holds(flock, tmp_path):
-    """It is accepted although a proposer was killed, no opening is left anywhere, and the log gives the proof."""
+    """Accepted although a proposer was killed; no opening and no sealed update is left, and the log gives the proof."""
     data = write_data(tmp_path, NAMES)
     await start(flock)
     plan = make_plan(len(NAMES), privacy="zk")
@@ -59,7 +71,7 @@ async def test_a_round_is_hidden_and_its_proof_holds(flock, tmp_path):
         await join_all(flock, created, data, test_share_millionths=TEST_SHARE_MILLIONTHS)
         openings = await disturb(flock, created.alliance)
         (settled,) = (await list_rounds(flock[REPLICA], created.alliance)).rounds
-        await wait_until_forgotten(flock)
+        await wait_until_forgotten(flock, sealed=SEALED_BYTES)
     assert settled.state == "accepted"
     assert not any(share.is_absent or share.slashed_units for share in settled.shares)
     assert len(settled.proven.summed) == len(openings) == 2

@@ -135,14 +135,18 @@ async def test_a_round_without_a_vector_is_run_again_with_fresh_masks(stage):
 
 
 async def test_secrets_are_deleted_once_the_round_is_over(stage):
-    """Openings, what was trained, and the secrets of masks."""
+    """Openings, what was trained, the secrets of masks, and masked updates in everybody's store."""
     await go_on(stage, to=AlliancePhase.VOTE)
+    clients = clients_of(stage)
+    for client in clients:
+        assert sum(hand.blobs.has(last(client, ShareMasked).blob) for hand in stage.hands) == 5
     assert all(hand.diary.list_private() == {(1, 0)} for hand in clients_of(stage))
     await stage.run_round()
     for hand in stage.hands:
         forget_finished(hand)
         assert hand.diary.list_private() == set()
         assert list(hand.folder.glob("alliances/1/hidden-*")) == []
+        assert not any(hand.blobs.has(last(client, ShareMasked).blob) for client in clients)
 
 
 async def test_who_shares_another_update_is_found_and_slashed(stage):

@@ -115,6 +115,73 @@ async def test_secrets_are_deleted_once_the_round_is_over(stage):
     assert hidden_files(stage) == []
 
 
+def sealed_blobs(stage):
+    """Return all blobs that updates were sealed into."""
+    return {payload.blob for hand in stage.hands for payload in hand.sent if isinstance(payload, RevealUpdate)}
+
+
+def holders(stage, blobs):
+    return [hand for hand in stage.hands if any(hand.blobs.has(blob) for blob in blobs)]
+
+
+async def test_sealed_updates_go_from_every_home_once_the_round_is_over(stage):
+    """Those for an aggregator that failed as well; proposers, voters and the aggregator had them. The sum stays."""
+    await reach(stage, AlliancePhase.AGGREGATE)
+    stage.play.leave_phase()
+    await reach(stage, AlliancePhase.VOTE)
+    sealed, (published,) = sealed_blobs(stage), [one for hand in stage.hands for one in hand.sent if is_sum(one)]
+    assert len(sealed) == 4
+    assert len(holders(stage, sealed)) == 6
+    for hand in stage.hands:
+        forget_finished(hand)
+    assert len(holders(stage, sealed)) == 6
+    result = await stage.run_round()
+    assert result.outcome is Outcome.ACCEPTED
+    for hand in stage.hands:
+        forget_finished(hand)
+    assert holders(stage, sealed) == []
+    assert len(holders(stage, [published.proven.blob])) == 4
+    assert len(holders(stage, [result.model])) == 3
+    assert (await stage.run_round()).outcome is Outcome.ACCEPTED
+
+
+def is_sum(payload):
+    return isinstance(payload, PublishAggregate)
+
+
+async def test_a_crash_while_sealing_leaves_no_blob_that_nobody_knows_of(stage):
+    """The key is saved before the blob is made, so the next attempt makes the same one, which goes with the round."""
+    await reach(stage, AlliancePhase.SEAL)
+    hand = stage.acting()[0]
+    seal, made = hand.seal_into_blob, []
+
+    async def crash(source, key):
+        made.append(await seal(source, key))
+        raise OSError("the power went out")
+
+    hand.seal_into_blob = crash
+    with pytest.raises(OSError):
+        await stage.act(hand)
+    hand.open_diary()
+    hand.seal_into_blob = seal
+    await stage.act(hand)
+    assert [hand.sent[-1].blob] == made
+
+
+async def test_a_sealed_update_that_is_on_its_way_goes_with_a_later_block(stage):
+    """It cannot be removed while it is fetched, so it is not forgotten that it must be."""
+    await reach(stage, AlliancePhase.HOLD)
+    voter = stage.acting()[0]
+    await stage.run_round()
+    blob = sealed_blobs(stage).pop()
+    voter.blobs.delete(blob)
+    with voter.blobs.open_partial(blob):
+        forget_finished(voter)
+        assert voter.diary.list_private() == {(1, 0)}
+    forget_finished(voter)
+    assert voter.diary.list_private() == set()
+
+
 async def test_secrets_wait_for_a_log_that_is_brought_back(stage):
     """A node that catches up from nothing does not know its alliance yet: it keeps what the round may still ask for."""
     await reach(stage, AlliancePhase.SEAL)
