@@ -155,14 +155,13 @@ def test_a_masked_round_tells_who_is_missing_and_who_lied(tmp_path):
     play = MaskedPlay(rounds=1).begin().train()
     gone, liar, other = play.proposers()
     first, second = play.aggregators()
-    play.seal([liar, other]).hold()
-    play.train().seal(spoiled=[liar]).hold()
+    play.seal([liar, other]).train().seal(spoiled=[liar]).hold()
     play.fail().dispute().judge().unmask([other])
     play.accuse()
     database = Database(tmp_path)
     _, _, told = follow(play, Chain(play.ledger.document, ChainStore(database)), play.stranger.address)
     database.close()
-    attempt, dispute = ["train", "seal", "hold"], ["aggregate", "aggregate", "dispute", "unmask", "verdict"]
+    attempt, dispute = ["train", "seal"], ["hold", "aggregate", "aggregate", "dispute", "unmask", "verdict"]
     assert [event.phase for event in told] == ["opening", "draw", *attempt, *attempt, *dispute, "void", "finished"]
     texts = {event.phase: event.text for event in told}
     assert texts["train"].startswith(f"again without {gone.name}: ")

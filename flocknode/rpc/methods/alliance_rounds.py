@@ -116,7 +116,6 @@ def describe_running(state: StateView, alliance: records.Alliance) -> Round:
     selected = [(one, AllianceRole.PROPOSER) for one in (*current.proposers, *current.dropped)]
     selected += [(one, AllianceRole.VOTER) for one in current.voters]
     selected += [(one, AllianceRole.AGGREGATOR) for one in current.aggregators[: current.turn + 1]]
-    absent = [one for one in current.dropped if one.is_absent]
     return Round(
         round=alliance.round,
         state="running",
@@ -137,7 +136,7 @@ def describe_running(state: StateView, alliance: records.Alliance) -> Round:
                 stake_units=one.stake,
                 merit_millionths=None,
                 has_acted=has_acted(state, alliance, one.address, role),
-                is_absent=one in absent,
+                is_absent=one in current.dropped,
                 earned_units=0,
                 slashed_units=0,
             )

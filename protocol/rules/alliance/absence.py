@@ -20,7 +20,7 @@ def find_absent(state: StateView, alliance: Alliance, current: AllianceRound) ->
     sheets = get_sheets(state, alliance, current)
     voters = {voter for voter, sheet in sheets.items() if has_missed(sheet, alliance.phase)}
     proposers = {one.address for one in current.proposers if is_missing(state, alliance, current, sheets, one.address)}
-    proposers |= {one.address for one in current.dropped if one.is_absent}
+    proposers |= {one.address for one in current.dropped}
     if alliance.phase in (AlliancePhase.UNMASK, AlliancePhase.VERDICT):
         proposers |= set(find_unopened(state, alliance))
     return frozenset(voters | proposers)

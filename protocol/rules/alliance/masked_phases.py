@@ -1,23 +1,27 @@
 """The ways of a masked round that others do not have: again without the missing, and from a disputed sum to a verdict.
 
-Limits, by design. If more than 1/3 of the voters lie, they can have a vector that they hold called missing; the sum
-with it and the sum without it then show them its update. So does a vector that reached some voters, but fewer than 2/3
-of them. A client that lies costs all clients of its round the secrecy of their updates, and itself a part of the stake.
+Two sums of the same updates, one with and one without a client, would bare that client's. Who withholds its vector can
+work out the sum of all the others', for it knows every mask that stays in it; so the second attempt is with all of
+those or the round is void, and there is no third. Nor is anybody dropped whose vector is on the log, for who has all
+vectors knows the sum with it: if too few voters hold one, the round is void, whatever the voters say.
+
+Limits, by design. Whoever gets hold of a vector that does not come onto the log in time knows the sum with it. Updates
+of two rounds differ, but not by much. A client that lies costs all clients of its round the secrecy of their updates,
+and itself a part of the stake.
 """
 
 from msgspec.structs import replace
 
 from protocol.formulas import alliance as formulas
-from protocol.rules.alliance.absence import is_missing
 from protocol.rules.alliance.commitments import get_published
 from protocol.rules.alliance.ending import close_round, enter_phase, get_current
 from protocol.rules.alliance.masks import clear_attempt, find_unopened
 from protocol.rules.alliance.records import (
     Alliance,
     AlliancePhase,
-    Dropped,
     VoterSheet,
     get_sheets,
+    get_update,
     put_round,
 )
 from protocol.rules.context import Context
@@ -29,24 +33,27 @@ def get_voter_sheets(state: StateView, alliance: Alliance) -> dict[bytes, VoterS
     return get_sheets(state, alliance, get_current(state, alliance))
 
 
+def is_last_attempt(state: StateView, alliance: Alliance) -> bool:
+    """Return whether the round was run again, so that nobody more may drop out of it."""
+    return get_current(state, alliance).attempt() > 0
+
+
 def run_again(state: Overlay, context: Context, alliance: Alliance) -> None:
-    """Begin the round anew with the proposers whose updates are frozen; the others' masks would stay in the sum.
+    """Begin the round anew with the proposers that shared a vector; the others' masks would stay in the sum.
 
     Everything is fresh: the context, for the proposers are others, and so keys, blindings and commitments. Clients keep
     what they trained.
     """
-    current, sheets = get_current(state, alliance), get_voter_sheets(state, alliance)
-    dropped = [
-        Dropped(one.address, one.stake, is_missing(state, alliance, current, sheets, one.address))
+    current = get_current(state, alliance)
+    has_shared = {
+        one.address: get_update(state, alliance.id, alliance.round, one.address) is not None
         for one in current.proposers
-        if one.address not in current.frozen
-    ]
+    }
     clear_attempt(state, alliance)
     again = replace(
         current,
-        proposers=tuple(one for one in current.proposers if one.address in current.frozen),
-        dropped=(*current.dropped, *dropped),
-        frozen=(),
+        proposers=tuple(one for one in current.proposers if has_shared[one.address]),
+        dropped=tuple(one for one in current.proposers if not has_shared[one.address]),
     )
     put_round(state, alliance, again)
     enter_phase(state, context, alliance, AlliancePhase.TRAIN, alliance.spec.settings.train_phase_ms)

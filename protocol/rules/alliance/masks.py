@@ -6,8 +6,6 @@ are needed for the sum.
 
 from collections.abc import Mapping
 
-from msgspec.structs import replace
-
 from protocol.crypto import hash_parts, integer_bytes
 from protocol.errors import OutOfBounds
 from protocol.models import count_values
@@ -17,9 +15,7 @@ from protocol.rules.alliance.records import (
     UPDATES,
     Alliance,
     get_round,
-    get_sheets,
     get_update,
-    put_sheet,
 )
 from protocol.state import Overlay, StateView, Table
 from protocol.types import Bytes32, Record
@@ -80,13 +76,10 @@ def get_mask_keys(state: StateView, alliance: Alliance) -> dict[bytes, bytes]:
 
 
 def clear_attempt(state: Overlay, alliance: Alliance) -> None:
-    """Let nothing stay of an attempt that did not come to a sum: commitments, keys, vectors, and who holds them."""
-    current = get_round(state, alliance.id, alliance.round)
-    for proposer in current.proposers:
+    """Let nothing stay of an attempt that did not come to a sum: commitments, keys and vectors."""
+    for proposer in get_round(state, alliance.id, alliance.round).proposers:
         for table in (COMMITTED, MASKS, UPDATES):
             table.delete(state, integer_bytes(alliance.id), integer_bytes(alliance.round), proposer.address)
-    for voter, sheet in get_sheets(state, alliance, current).items():
-        put_sheet(state, alliance.id, alliance.round, voter, replace(sheet, held=None))
 
 
 # --- who lied --------------------------------------------------------------------------------------------------------

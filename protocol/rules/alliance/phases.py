@@ -19,6 +19,7 @@ from protocol.rules.alliance.masked_phases import (
     close_dispute,
     close_unmasking,
     is_dispute_judged,
+    is_last_attempt,
     is_unmasking_complete,
     is_verdict_complete,
     run_again,
@@ -119,9 +120,13 @@ def is_training_complete(state: StateView, context: Context, alliance: Alliance)
 
 
 def close_training(state: Overlay, context: Context, alliance: Alliance) -> None:
-    """Ask the voters what they hold, or first for the updates that were committed to; without any the round is void."""
+    """Ask the voters what they hold, or first for the updates that were committed to; without any the round is void.
+
+    So is one that runs again, unless everybody is in it again (`masked_phases`).
+    """
     settings = alliance.spec.settings
-    if not is_enough(alliance, count_trained(state, alliance)):
+    is_broken = is_last_attempt(state, alliance) and not is_training_complete(state, context, alliance)
+    if is_broken or not is_enough(alliance, count_trained(state, alliance)):
         close_round(state, context, alliance)
         return
     phase = AlliancePhase.SEAL if is_private(alliance) else AlliancePhase.HOLD
@@ -134,9 +139,17 @@ def is_sealing_complete(state: StateView, context: Context, alliance: Alliance) 
 
 
 def close_sealing(state: Overlay, context: Context, alliance: Alliance) -> None:
-    """Ask the voters which sealed updates they hold; with too few to hide each other the round is void."""
-    if not is_enough(alliance, len(find_updates(state, alliance))):
+    """Ask the voters which sealed updates they hold; with too few to hide each other the round is void.
+
+    Masked ones are all needed: without one of them the round is run again, once.
+    """
+    is_short = is_masked(alliance) and not is_sealing_complete(state, context, alliance)
+    is_broken = is_short and is_last_attempt(state, alliance)
+    if is_broken or not is_enough(alliance, len(find_updates(state, alliance))):
         close_round(state, context, alliance)
+        return
+    if is_short:
+        run_again(state, context, alliance)
         return
     enter_phase(state, context, alliance, AlliancePhase.HOLD, alliance.spec.settings.hold_phase_ms)
 
@@ -154,8 +167,8 @@ def is_holding_complete(state: StateView, context: Context, alliance: Alliance) 
 def close_holding(state: Overlay, context: Context, alliance: Alliance) -> None:
     """Freeze the updates that 2/3 of the voters hold, to be voted on; without any the round is void.
 
-    Otherwise one that serves half of the voters would void rounds for free. Masked ones are all needed: without one of
-    them the round is run again.
+    Otherwise one that serves half of the voters would void rounds for free. Masked ones are all needed, and once they
+    are on the log none of them is left out, which would bare it: the round is void.
     """
     sheets, current = get_voter_sheets(state, alliance), get_current(state, alliance)
     frozen = tuple(
@@ -165,10 +178,9 @@ def close_holding(state: Overlay, context: Context, alliance: Alliance) -> None:
     )
     put_round(state, alliance, replace(current, frozen=frozen))
     settings = alliance.spec.settings
-    if not is_enough(alliance, len(frozen)):
+    is_short = is_masked(alliance) and len(frozen) < count_trained(state, alliance)
+    if is_short or not is_enough(alliance, len(frozen)):
         close_round(state, context, alliance)
-    elif is_masked(alliance) and len(frozen) < count_trained(state, alliance):
-        run_again(state, context, alliance)
     elif is_private(alliance):
         enter_phase(state, context, alliance, AlliancePhase.AGGREGATE, settings.aggregate_phase_ms)
     else:

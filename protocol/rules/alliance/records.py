@@ -16,7 +16,7 @@ class AlliancePhase(IntEnum):
     """Where an alliance stands. DRAW to CONFIRM repeat every round, in this order.
 
     SEAL and AGGREGATE are only where updates are hidden, and with HOLD once more for every aggregator that fails. Where
-    they are masked, TRAIN to HOLD come again without those whose vectors are missing, and a disputed sum leads from
+    they are masked, TRAIN and SEAL come again without those whose vectors are missing, and a disputed sum leads from
     AGGREGATE to DISPUTE, and if the voters confirm it to UNMASK and VERDICT, with which the round ends.
     """
 
@@ -94,12 +94,6 @@ class Selected(Record):
     stake: Amount
 
 
-class Dropped(Selected):
-    """A proposer without whom a masked round was run again; `is_absent` if it could help that."""
-
-    is_absent: bool
-
-
 class AllianceRound(Record):
     """Who was drawn for a round, sorted by address, and which proposers' updates 2/3 of the voters hold (frozen).
 
@@ -113,7 +107,7 @@ class AllianceRound(Record):
 
     candidates: tuple[Selected, ...]
     proposers: tuple[Selected, ...]
-    dropped: tuple[Dropped, ...]
+    dropped: tuple[Selected, ...]
     voters: tuple[Selected, ...]
     aggregators: tuple[Selected, ...]
     turn: Count

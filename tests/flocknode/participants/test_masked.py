@@ -114,9 +114,8 @@ async def test_a_round_without_a_vector_is_run_again_with_fresh_masks(stage):
     (dropper.folder / OPENING.format(0)).unlink()
     with pytest.raises(OpeningMissing):
         await stage.act(dropper)
-    await go_on(stage, dropper, to=AlliancePhase.HOLD)
-    before = {hand: (last(hand, CommitUpdate), last(hand, ShareMasked)) for hand in others}
     await go_on(stage, dropper, to=AlliancePhase.TRAIN)
+    before = {hand: (last(hand, CommitUpdate), last(hand, ShareMasked)) for hand in others}
     assert stage.play.round_record.attempt() == 1
     result = await stage.run_round()
     assert result.outcome is Outcome.ACCEPTED

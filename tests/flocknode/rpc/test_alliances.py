@@ -159,7 +159,7 @@ async def test_a_masked_round_says_who_dropped_out_and_who_is_waited_for():
     """The dropped proposer is absent; after a dispute voters judge, clients open their masks, voters accuse."""
     play = MaskedPlay(rounds=2).begin().train()
     gone, liar, other = play.proposers()
-    play.seal([liar, other]).hold()
+    play.seal([liar, other])
     play.train().seal(spoiled=[liar]).hold()
 
     async def see() -> tuple[list[str], list[str]]:

@@ -176,7 +176,7 @@ def test_a_client_opens_its_mask_with_its_own_secret_of_this_attempt():
     play = MaskedPlay().begin().train()
     gone, one, other = play.proposers()
     earlier = play.opened(one)
-    play.seal([one, other]).hold()
+    play.seal([one, other])
     play.train().seal(spoiled=[other]).hold()
     play.dispute()
     assert play.send(one, play.opened(one)).error == WrongPhase.number
