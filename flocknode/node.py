@@ -15,6 +15,7 @@ from itertools import count
 
 import structlog
 import trio
+from msgspec import Struct
 
 from flocknode import logs
 from flocknode.account import AccountKey
@@ -52,7 +53,7 @@ from flocknode.verification.service import LogVerifier
 from flocknode.waiting import describe_calm, describe_jobs
 from flocknode.work import Works
 from flocknode.worker import Worker
-from protocol.codec import decode, encode
+from protocol.codec import decode, encode, prepare_decoders
 from protocol.errors import Malformed
 from protocol.rules.alliance.records import get_participant, scan_active_alliances
 from protocol.rules.arena.records import get_member, scan_active_tasks
@@ -345,6 +346,8 @@ async def run_parts(node: Node) -> None:
     """Start the parts in order; return when the node is told to stop."""
     from flocknode.rpc.methods import make_methods
 
+    # All modules with records are there now, and no other thread is.
+    prepare_decoders(Struct)
     notifier = Notifier()
     server = RpcServer(node.home.choose_socket(), {**make_methods(node), **make_log_methods(node.output)}, node.hub)
     async with trio.open_nursery() as nursery:

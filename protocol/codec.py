@@ -62,6 +62,16 @@ def read(data: bytes, kind: type[T]) -> T:
     return record
 
 
+def prepare_decoders(base: type[msgspec.Struct]) -> None:
+    """Work out how a record, and all that derive from it, are decoded; a program with threads does so before the first.
+
+    msgspec does it where a record is first met, and lets other threads see it half done: then the process dies.
+    """
+    msgspec.msgpack.Decoder(base)
+    for kind in base.__subclasses__():
+        prepare_decoders(kind)
+
+
 @lru_cache(maxsize=MAX_DECODERS)
 def get_decoder(kind: Any) -> "msgspec.msgpack.Decoder[Any]":
     """Return the decoder to one type or union."""
