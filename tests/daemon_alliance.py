@@ -1,40 +1,14 @@
-"""An alliance that hides its updates on real daemons: their homes on one chain, their data, and what they keep."""
+"""An alliance on real daemons: its plan, their data, a participant that is killed in a round, and what they keep."""
 
 import trio
 
-from devnet.alliances import POLL_S, Plan
-from flocknode.founding import create_home, make_genesis
-from flocknode.home import Home
+from devnet.alliances import POLL_S, Plan, list_rounds
+from flocknode.keystore import load_public_keys
 from flocknode.rpc.alliance_records import Training
-from tests.daemon_task import connect
 from tests.dataset_files import write_dataset
 
 ROWS, COLUMNS = 120, 8
 TEST_SHARE_MILLIONTHS = 250_000
-
-
-def make_flock(folder, make_daemon, names):
-    """Return daemons, not started, of one chain whose first decides its blocks."""
-    daemons = {name: make_daemon(Home(folder / name)) for name in names}
-    for daemon in daemons.values():
-        create_home(daemon.home, genesis=None, port=None, bootstrap=(), name=None, passphrase=None)
-    document = make_genesis(
-        [daemon.home for daemon in daemons.values()],
-        preset="devnet",
-        name="t",
-        balance_units=10**13,
-        bond_units=10**12,
-    )
-    connect(daemons, document, level="info")
-    return daemons
-
-
-def kill_flock(daemons):
-    """Kill whatever runs."""
-    for daemon in daemons.values():
-        if daemon.process is not None:
-            daemon.process.kill()
-            daemon.process.wait()
 
 
 def write_data(folder, names):
@@ -42,18 +16,29 @@ def write_data(folder, names):
     return {name: write_dataset(folder / f"{name}.data", rows=ROWS, columns=COLUMNS, seed=name) for name in names}
 
 
-def make_plan(participants, **settings):
-    """Return an alliance of one round on a small fresh model."""
+def make_plan(participants, *, name="clinics", **settings):
+    """Return an alliance on a small fresh model, of one round if nothing else is said."""
     return Plan(
-        name="clinics",
+        name=name,
         participants=participants,
         escrow_fml=100,
         training=Training(passes=2, learning_rate_millionths=200_000, batch_size=16),
         family="linear",
         model={"inputs": [COLUMNS], "outputs": [2]},
         metric="accuracy",
-        settings={"rounds": 1, "attribution": "aggregate", **settings},
+        settings={"rounds": 1, **settings},
     )
+
+
+async def restart_selected(flock, alliance, role):
+    """Kill a daemon that has a role in the running round, not the first, start it again, and return its name."""
+    first, *others = flock
+    (running,) = (await list_rounds(flock[first], alliance)).rounds
+    selected = {share.account for share in running.shares if share.role == role}
+    killed = next(name for name in others if load_public_keys(flock[name].home).account.hex() in selected)
+    flock[killed].kill()
+    await trio.to_thread.run_sync(flock[killed].start)
+    return killed
 
 
 def find_blobs(flock, length):

@@ -8,12 +8,14 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from flocknode import sealed_key
 from flocknode.founding import create_home, make_genesis, save_document
 from flocknode.home import Home
 from flocknode.rpc.call import call
+from tests.daemon_task import connect
 
 ROOT = Path(__file__).parents[3]
 PASSPHRASE = "correct horse battery staple"
@@ -54,6 +56,12 @@ class Daemon:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(30), time.monotonic() - began
 
+    def kill(self):
+        """End the process at once, if one runs."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
     def run(self, command, *more):
         """Run the command line on the home: (exit code, stdout, stderr)."""
         words = [sys.executable, "-m", "flocknode", *command.split(), *map(str, more), "--home", str(self.home.path)]
@@ -89,9 +97,7 @@ def daemon(template, tmp_path):
     daemon = Daemon(Home(tmp_path / "alice"))
     write_private(daemon.passphrase_file, PASSPHRASE + "\n")
     yield daemon
-    if daemon.process is not None:
-        daemon.process.kill()
-        daemon.process.wait()
+    daemon.kill()
 
 
 @pytest.fixture(name="write_private")
@@ -109,3 +115,31 @@ def write_private(path, text):
 def make_daemon():
     """Give the function that makes a daemon of a home."""
     return Daemon
+
+
+@pytest.fixture
+def make_flock(tmp_path):
+    """Give the function that makes daemons, by name, of one chain whose first decides its blocks; all end killed.
+
+    `with_passphrases` locks each account under one of its own; `params` are those of the chain that differ.
+    """
+    made = []
+
+    def make(names, *, level="info", balance_units=10**13, with_passphrases=False, **params):
+        daemons = {name: Daemon(Home(tmp_path / name)) for name in names}
+        made.extend(daemons.values())
+        for name, daemon in daemons.items():
+            daemon.passphrase = f"the passphrase of {name}"
+            passphrase = daemon.passphrase if with_passphrases else None
+            create_home(daemon.home, genesis=None, port=None, bootstrap=(), name=None, passphrase=passphrase)
+            if with_passphrases:
+                write_private(daemon.passphrase_file, daemon.passphrase + "\n")
+        homes = [daemon.home for daemon in made]
+        document = make_genesis(homes, preset="devnet", name="t", balance_units=balance_units, bond_units=10**12)
+        params = msgspec.structs.replace(document.params, **params)
+        connect(daemons, msgspec.structs.replace(document, params=params), level=level)
+        return daemons
+
+    yield make
+    for daemon in made:
+        daemon.kill()

@@ -5,21 +5,15 @@ import struct
 import pytest
 import trio
 
-from devnet.alliances import Plan, ask, count_outcomes, create_alliance, follow, join_all, list_rounds
-from flocknode.founding import create_home, make_genesis
-from flocknode.home import Home
-from flocknode.keystore import load_public_keys
-from flocknode.rpc.alliance_records import Alliance, Training
+from devnet.alliances import ask, count_outcomes, create_alliance, follow, join_all, list_rounds
+from flocknode.rpc.alliance_records import Alliance
 from flocknode.rpc.chain_records import Supply
 from flocknode.rpc.records import ChainHead, NodeStatus
-from tests.daemon_task import connect, start
-from tests.dataset_files import write_dataset
+from tests.daemon_alliance import COLUMNS, ROWS, TEST_SHARE_MILLIONTHS, make_plan, restart_selected, write_data
+from tests.daemon_task import start
 
 NAMES = ("alice", "bob", "carol", "dave")
-REPLICA, *OTHERS = NAMES
-ROWS, COLUMNS, ROUNDS = 120, 8, 2
-TEST_SHARE_MILLIONTHS = 250_000
-SETTLE_S = 120
+REPLICA, ROUNDS, SETTLE_S = NAMES[0], 2, 120
 # Every daemon runs this first: what it sends is written down in clear before it is encrypted.
 SPY = """
 import os, sys
@@ -34,24 +28,16 @@ if "node" in sys.orig_argv:
 
 
 @pytest.fixture
-def flock(tmp_path, make_daemon, monkeypatch):
+def flock(tmp_path, make_flock):
     """Four daemons of one chain whose first decides its blocks; all of them write down what they send."""
     spy = tmp_path / "spy"
     spy.mkdir()
     (spy / "sitecustomize.py").write_text(SPY)
-    daemons = {name: make_daemon(Home(tmp_path / name)) for name in NAMES}
+    daemons = make_flock(NAMES, level="debug")
     for name, daemon in daemons.items():
         daemon.environment = {"SPY_FILE": str(spy / name)}
         daemon.path = str(spy)
-        create_home(daemon.home, genesis=None, port=None, bootstrap=(), name=None, passphrase=None)
-    homes = [daemon.home for daemon in daemons.values()]
-    document = make_genesis(homes, preset="devnet", name="t", balance_units=10**13, bond_units=10**12)
-    connect(daemons, document, level="debug")
-    yield daemons
-    for daemon in daemons.values():
-        if daemon.process is not None:
-            daemon.process.kill()
-            daemon.process.wait()
+    return daemons
 
 
 async def disturb(flock, alliance):
@@ -62,12 +48,7 @@ async def disturb(flock, alliance):
     killed = None
     async for heard in follow(flock[REPLICA], alliance):
         if heard.event.phase == "hold" and killed is None:
-            (running,) = (await list_rounds(flock[REPLICA], alliance)).rounds
-            voters = {share.account for share in running.shares if share.role == "voter"}
-            killed = next(name for name in OTHERS if load_public_keys(flock[name].home).account.hex() in voters)
-            flock[killed].process.kill()
-            flock[killed].process.wait()
-            await trio.to_thread.run_sync(flock[killed].start)
+            killed = await restart_selected(flock, alliance, "voter")
     return killed
 
 
@@ -100,20 +81,10 @@ def check_privacy(flock, data):
 
 async def test_a_killed_voter_goes_on_and_no_data_leaves_its_home(flock, tmp_path):
     """Two rounds are accepted, nobody is slashed, all agree, the supply adds up, and traffic in clear holds no row."""
-    data = {name: write_dataset(tmp_path / f"{name}.data", rows=ROWS, columns=COLUMNS, seed=name) for name in NAMES}
+    data = write_data(tmp_path, NAMES)
     await start(flock)
-    plan = Plan(
-        name="hospitals",
-        participants=len(NAMES),
-        escrow_fml=100,
-        training=Training(passes=2, learning_rate_millionths=200_000, batch_size=16),
-        family="linear",
-        model={"inputs": [COLUMNS], "outputs": [2]},
-        metric="accuracy",
-        settings={"rounds": ROUNDS},
-    )
     with trio.fail_after(SETTLE_S):
-        created = await create_alliance(flock[REPLICA], plan)
+        created = await create_alliance(flock[REPLICA], make_plan(len(NAMES), name="hospitals", rounds=ROUNDS))
         cause = (await ask(flock[REPLICA], "node.status", NodeStatus)).cause
         await join_all(flock, created, data, test_share_millionths=TEST_SHARE_MILLIONTHS)
         killed = await disturb(flock, created.alliance)

@@ -2,21 +2,18 @@
 
 import json
 
-import msgspec
 import pytest
 import trio
 
 from flocknode.cli.text import format_fml
 from flocknode.errors import Exit
-from flocknode.founding import create_home, make_genesis
-from flocknode.home import Home
 from flocknode.keystore import load_public_keys
 from flocknode.rpc.arena_records import Leaderboard, Task
 from flocknode.rpc.audit_records import Explanation
 from flocknode.rpc.chain_records import Supply
 from flocknode.rpc.client import open_client
 from flocknode.rpc.records import Account, Transaction
-from tests.daemon_task import act, connect, reach, read_task, start
+from tests.daemon_task import act, reach, read_task, start
 from tests.dataset_files import write_dataset
 
 CREATOR, TRAINERS, VALIDATORS, DELEGATOR = "alice", ("bob", "carol", "dave"), ("erin", "frank", "grace"), "heidi"
@@ -33,21 +30,10 @@ SETTLE_S = 180
 
 
 @pytest.fixture
-def flock(tmp_path, make_daemon):
+def flock(make_flock):
     """Eight daemons of one chain on which stake unbonds within seconds; the last has no role but to delegate."""
-    daemons = {name: make_daemon(Home(tmp_path / name)) for name in NAMES}
-    homes = [daemon.home for daemon in daemons.values()]
-    for home in homes:
-        create_home(home, genesis=None, port=None, bootstrap=(), name=None, passphrase=None)
-    document = make_genesis(homes, preset="devnet", name="t", balance_units=BALANCE, bond_units=FML * 1_000)
     times = {"unbonding_ms": UNBONDING_MS, "evidence_age_ms": 2_000, "emission_period_ms": 4_000, "idle_block_ms": 500}
-    params = msgspec.structs.replace(document.params, **times)
-    connect(daemons, msgspec.structs.replace(document, params=params), level="info")
-    yield daemons
-    for daemon in daemons.values():
-        if daemon.process is not None:
-            daemon.process.kill()
-            daemon.process.wait()
+    return make_flock(NAMES, balance_units=BALANCE, **times)
 
 
 async def run(daemon, command):

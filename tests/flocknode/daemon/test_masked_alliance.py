@@ -6,14 +6,7 @@ import trio
 from devnet.alliances import create_alliance, follow, join_all, list_rounds
 from devnet.masks import find_in_homes, lose, read_secrets, strike
 from flocknode.keystore import load_public_keys
-from tests.daemon_alliance import (
-    TEST_SHARE_MILLIONTHS,
-    kill_flock,
-    make_flock,
-    make_plan,
-    wait_until_forgotten,
-    write_data,
-)
+from tests.daemon_alliance import TEST_SHARE_MILLIONTHS, make_plan, wait_until_forgotten, write_data
 from tests.daemon_task import start
 
 # Three propose, so that two are left without one; three judge, one aggregates.
@@ -25,11 +18,9 @@ SETTLE_S = 150
 
 
 @pytest.fixture
-def flock(tmp_path, make_daemon):
-    """Seven daemons."""
-    daemons = make_flock(tmp_path, make_daemon, NAMES)
-    yield daemons
-    kill_flock(daemons)
+def flock(make_flock):
+    """Seven daemons of one chain whose first decides its blocks."""
+    return make_flock(NAMES)
 
 
 async def drop_one(flock, alliance):
@@ -63,7 +54,7 @@ async def test_a_round_that_lacks_a_vector_is_run_again_and_bares_nobody(flock, 
     """Accepted in the second attempt with the other two; the first one's openings and weights were nowhere else."""
     data = write_data(tmp_path, NAMES)
     await start(flock)
-    plan = make_plan(len(NAMES), privacy="masked", hold_phase_ms=HOLD_MS, **SHARES)
+    plan = make_plan(len(NAMES), privacy="masked", attribution="aggregate", hold_phase_ms=HOLD_MS, **SHARES)
     with trio.fail_after(SETTLE_S):
         created = await create_alliance(flock[NAMES[0]], plan)
         await join_all(flock, created, data, test_share_millionths=TEST_SHARE_MILLIONTHS)

@@ -7,7 +7,6 @@ import trio
 
 from devnet.alliances import create_alliance, follow, join_all, list_rounds
 from devnet.masks import find_in_homes
-from flocknode.keystore import load_public_keys
 from protocol.params import DEVNET
 from protocol.sealed_pieces import sealed_length
 from protocol.zk.commitment import reveal_bytes
@@ -15,9 +14,8 @@ from tests.daemon_alliance import (
     COLUMNS,
     TEST_SHARE_MILLIONTHS,
     find_blobs,
-    kill_flock,
-    make_flock,
     make_plan,
+    restart_selected,
     wait_until_forgotten,
     write_data,
 )
@@ -31,11 +29,9 @@ SETTLE_S = 120
 
 
 @pytest.fixture
-def flock(tmp_path, make_daemon):
-    """Six daemons."""
-    daemons = make_flock(tmp_path, make_daemon, NAMES)
-    yield daemons
-    kill_flock(daemons)
+def flock(make_flock):
+    """Six daemons of one chain whose first decides its blocks."""
+    return make_flock(NAMES)
 
 
 async def disturb(flock, alliance):
@@ -51,12 +47,7 @@ async def disturb(flock, alliance):
             for daemon in flock.values():
                 for path in daemon.home.alliances.glob("*/hidden-*-opening"):
                     openings[daemon.home] = path.read_bytes()
-            (running,) = (await list_rounds(flock[REPLICA], alliance)).rounds
-            proposers = {share.account for share in running.shares if share.role == "proposer"}
-            killed = next(name for name in OTHERS if load_public_keys(flock[name].home).account.hex() in proposers)
-            flock[killed].process.kill()
-            flock[killed].process.wait()
-            await trio.to_thread.run_sync(flock[killed].start)
+            await restart_selected(flock, alliance, "proposer")
     assert seen > 2
     return openings
 
@@ -65,7 +56,7 @@ async def test_a_round_is_hidden_and_its_proof_holds(flock, tmp_path):
     """Accepted although a proposer was killed; no opening and no sealed update is left, and the log gives the proof."""
     data = write_data(tmp_path, NAMES)
     await start(flock)
-    plan = make_plan(len(NAMES), privacy="zk")
+    plan = make_plan(len(NAMES), privacy="zk", attribution="aggregate")
     with trio.fail_after(SETTLE_S):
         created = await create_alliance(flock[REPLICA], plan)
         await join_all(flock, created, data, test_share_millionths=TEST_SHARE_MILLIONTHS)

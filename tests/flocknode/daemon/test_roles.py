@@ -6,8 +6,7 @@ import pytest
 import trio
 
 from flocknode import sealed_key
-from flocknode.founding import create_home, load_document, make_genesis
-from flocknode.home import Home
+from flocknode.founding import load_document
 from flocknode.keystore import (
     load_account_seed,
     load_consensus_seed,
@@ -22,7 +21,7 @@ from protocol.crypto import hash_parts, integer_bytes
 from protocol.genesis import genesis_digest
 from storage.database import Database
 from storage.notes import Notes
-from tests.daemon_task import act, connect, read_task, start
+from tests.daemon_task import act, read_task, start
 from tests.dataset_files import write_dataset
 from tests.secret_spellings import spellings
 
@@ -37,23 +36,11 @@ OF_THE_NODE = ("started", "stopped", "waiting", "catching up", "a peer gave no b
 
 
 @pytest.fixture
-def flock(tmp_path, make_daemon, write_private, monkeypatch):
+def flock(make_flock, monkeypatch):
     """Seven daemons of one chain, of which the creator alone decides blocks; all log at level debug."""
     monkeypatch.setattr(sealed_key, "OPERATIONS", 1)
     monkeypatch.setattr(sealed_key, "MEMORY_BYTES", 8192)
-    daemons = {name: make_daemon(Home(tmp_path / name)) for name in NAMES}
-    for name, daemon in daemons.items():
-        daemon.passphrase = f"the passphrase of {name}"
-        create_home(daemon.home, genesis=None, port=None, bootstrap=(), name=None, passphrase=daemon.passphrase)
-        write_private(daemon.passphrase_file, daemon.passphrase + "\n")
-    homes = [daemon.home for daemon in daemons.values()]
-    document = make_genesis(homes, preset="devnet", name="t", balance_units=10**13, bond_units=10**12)
-    connect(daemons, document, level="debug")
-    yield daemons
-    for daemon in daemons.values():
-        if daemon.process is not None:
-            daemon.process.kill()
-            daemon.process.wait()
+    return make_flock(NAMES, level="debug", with_passphrases=True)
 
 
 async def perform(flock, data):
