@@ -50,7 +50,7 @@ class Node:
         if is_false:
             other = next(one for one in self.play.proposers() if one != person)
             update = replace(update, knowledge=self.play.committed(other).knowledge)
-        self.ledger.send(person, CommitUpdate(self.play.alliance, round, update))
+        self.ledger.send(person, CommitUpdate(self.play.alliance, round, update, mask_key=None))
         return self.ledger.pending.pop()
 
     def transfer(self, person: Person) -> bytes:

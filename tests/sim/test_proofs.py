@@ -104,7 +104,7 @@ def commitment_of(context: RoundContext, person: Person) -> CommitUpdate:
     commitment = commit(context.parameters, opening)
     knowledge = prove_knowledge(context, person.address, commitment, opening, randomness=person.address)
     update = CommittedUpdate(commitment, sign_commitment(person.seed, context, commitment), knowledge)
-    return CommitUpdate(context.alliance, context.round, update)
+    return CommitUpdate(context.alliance, context.round, update, mask_key=None)
 
 
 async def begin_round(world: World) -> list[bytes]:
