@@ -39,8 +39,11 @@ MASKED = Scenario(
         "attribution": "aggregate",
         "proposer_share_millionths": 430_000,
         "voter_share_millionths": 430_000,
+        # The one step that a missing client lets run to its deadline.
+        "hold_phase_ms": 20_000,
     },
     blows=(),
+    phase_ms=60_000,
 )
 
 

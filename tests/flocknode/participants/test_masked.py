@@ -15,6 +15,7 @@ from protocol.models import count_values
 from protocol.rules.alliance.masks import vector_bytes
 from protocol.rules.alliance.records import AlliancePhase
 from protocol.rules.alliance.results import Outcome
+from protocol.zk.mask_keys import mask_public_key
 from protocol.zk.opening import decode_reveal
 from tests.alliance_stage import JobsHere, close_stage, open_stage
 from tests.private_play import PARAMS
@@ -131,6 +132,22 @@ async def test_a_round_without_a_vector_is_run_again_with_fresh_masks(stage):
     assert settled.slashed > 0
     (published,) = [payload for hand in stage.hands for payload in hand.sent if isinstance(payload, PublishMasked)]
     assert published.blob.length == vector_bytes(PARAMS, stage.play.record)
+
+
+async def test_a_liar_of_the_second_attempt_is_found_by_its_masks_alone(stage):
+    """Both that are left show the secret of that attempt, not of the first, which would bare the vectors of that."""
+    await go_on(stage, to=AlliancePhase.SEAL)
+    dropper, liar, other = clients_of(stage)
+    (dropper.folder / OPENING.format(0)).unlink()
+    await go_on(stage, dropper, to=AlliancePhase.TRAIN)
+    await go_on(stage, to=AlliancePhase.SEAL)
+    spoil(liar, attempt=1)
+    result = await stage.run_round()
+    assert (result.outcome, result.last_phase) == (Outcome.VOID, AlliancePhase.VERDICT)
+    assert {one.address for one in result.settled if one.slashed} == {dropper.address, liar.address}
+    for hand in (liar, other):
+        first, second = (payload.mask_key for payload in hand.sent if isinstance(payload, CommitUpdate))
+        assert mask_public_key(last(hand, OpenMask).secret) == second != first
 
 
 async def test_secrets_are_deleted_once_the_round_is_over(stage):
