@@ -129,11 +129,18 @@ class Mempool:
         return picked
 
     async def next_unproven(self) -> Waiting:
-        """Return the first transaction whose proof nobody has verified, once there is one; `settle` it then."""
-        while not self._unproven:
+        """Return the first transaction whose proof can be verified and was not, once there is one; `settle` it then.
+
+        It must be the next of its account: what comes before may change what the proof has to be about.
+        """
+        while True:
+            for waiting in self._unproven.values():
+                signed = waiting.transaction
+                assert isinstance(signed, SignedTransaction), "only accounts' proofs are verified later"
+                if signed.nonce == get_next_nonce(self._state.view, signed.sender):
+                    return waiting
             self._came = trio.Event()
             await self._came.wait()
-        return next(iter(self._unproven.values()))
 
     def settle(self, waiting: Waiting, error: InvalidProof | None) -> None:
         """Let a transaction come into blocks; if its proof does not hold, drop it and refuse its author's next ones."""
@@ -167,6 +174,7 @@ class Mempool:
     def advance(self, state: ChainState, included: tuple[bytes, ...]) -> None:
         """Move on to a new state: drop what a block included and what may no longer stand in one."""
         self._state = state
+        self._came.set()
         for data in included:
             self._remove(transaction_id(data))
         for address, queue in list(self._accounts.items()):

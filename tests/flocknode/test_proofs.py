@@ -147,6 +147,21 @@ async def test_a_false_proof_is_dropped_and_its_author_brings_no_other_for_a_whi
     assert node.pool.add(node.commitment(liar))
 
 
+async def test_a_proof_is_verified_when_it_is_the_next_of_its_account(node, verified) -> None:
+    """What its author did before may change what it must be about: judged too early, an honest one would look false."""
+    person = node.play.proposers()[0]
+    earlier, data = node.transfer(person), node.commitment(person)
+    assert node.pool.add(data)
+    await node.verify()
+    assert node.pool.add(earlier)
+    await node.verify()
+    assert (verified, node.pick()) == ([], [earlier])
+    node.ledger.apply(node.ledger.make_block(transactions=node.pick()))
+    node.follow()
+    await node.verify()
+    assert (len(verified), node.pick()) == (1, [data])
+
+
 async def test_what_cannot_be_judged_yet_waits_for_its_block(node, verified) -> None:
     """This node may be a block behind: a commitment for a later round is no fault, and is verified with its block."""
     early = node.commitment(node.play.proposers()[0], round=1)
