@@ -1,10 +1,12 @@
 """`python -m devnet bench NAME`."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import trio
 from cyclopts import App
+from rich.console import Console
 
 from devnet.bench.figures import Report, encode_report, show_report
 from devnet.screen import Screen
@@ -108,7 +110,7 @@ def alliance(*, json: Path | None = None) -> int:
     """
     from devnet.bench.alliance import bench_alliance
 
-    return _measure(bench_alliance, json)
+    return _measure(partial(bench_alliance, Screen(Console(stderr=True, highlight=False)).say), json)
 
 
 def _measure(bench: Callable[[], Awaitable[Report]], path: Path | None) -> int:
