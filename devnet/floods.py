@@ -12,7 +12,8 @@ from flocknode.network.streams import frame
 from protocol import crypto, vrf
 from protocol.blobs import BlobId
 from protocol.codec import decode, encode
-from protocol.ring_proof import ring_digest
+from protocol.ring_proof import prove_ring, ring_digest
+from protocol.ristretto import ELEMENT_BYTES
 from protocol.transactions import (
     AnonymousTransaction,
     Join,
@@ -118,18 +119,19 @@ def make_bad_proofs(heard: Heard, rng: random.Random) -> list[bytes]:
 
 
 def make_submission(heard: Heard, rng: random.Random, epoch: int) -> AnonymousTransaction:
-    """Return a submission whose proof has the right form, and is none."""
-    tag, *scalars = (vrf.key_from_seed(rng.randbytes(32)) for _ in range(2 + len(heard.ring)))
-    element = vrf.public(tag)
+    """Return a submission whose proof has the right form, and is one for a ring with a stranger in it."""
+    secret = vrf.key_from_seed(rng.randbytes(32))
+    ring = (vrf.public(secret), *sorted(heard.ring)[1:])
+    proof = prove_ring(secret, ring=ring, alpha=b"", ad=b"", randomness=rng.randbytes(32))
     return AnonymousTransaction(
         Submit(
             task=heard.task,
             epoch=epoch,
             ring=ring_digest(heard.ring),
-            tag=element,
+            tag=proof[:ELEMENT_BYTES],
             blob=BlobId(rng.randbytes(32), 10_000),
             key_commitment=rng.randbytes(32),
-            proof=element + b"".join(scalars),
+            proof=proof,
         )
     )
 
