@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from functools import cached_property
 
 import gmpy2
+import structlog
 
 from flocknode.task_events import describe_changes, encode_event
 from protocol import crypto, ledger
@@ -23,6 +24,8 @@ from protocol.tendermint.proposer import Priorities
 from protocol.tendermint.replicas import ReplicaSet
 from storage.errors import Corrupted
 from storage.log import ChainStore
+
+log = structlog.get_logger()
 
 # Executions kept between a proposal's check and its commit; rounds rarely see more than two proposals.
 MAX_CHECKED_BLOCKS = 8
@@ -191,12 +194,19 @@ class Chain:
         return None if block is None or commit is None else encode((block, commit))
 
     def find_receipt(self, transaction: bytes) -> tuple[int, int, Receipt] | None:
-        """Return (height, index, receipt) of a transaction on the log, by its id."""
-        place = self.store.find_transaction(transaction)
-        if place is None:
+        """Return (height, index, receipt) of a transaction on the log, by its id.
+
+        None also where the log lacks the receipts, which `log verify` locates: whoever waits for one asks again, and
+        it is no reason to stop replicating.
+        """
+        with self.store.freeze() as reader:
+            place = reader.find_transaction(transaction)
+            if place is None:
+                return None
+            receipts = reader.load_receipts(place[0])
+        if receipts is None:
+            log.error("a transaction stands on the log without its receipts", height=place[0], head=self.head.height)
             return None
-        receipts = self.store.load_receipts(place[0])
-        assert receipts is not None, "an indexed transaction without receipts"
         return place[0], place[1], receipts[place[1]]
 
 

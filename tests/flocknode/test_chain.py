@@ -10,6 +10,7 @@ from flocknode.chain import Chain, WrongGenesis
 from protocol import ledger as rules
 from protocol.blocks import Block, commit_digest, transaction_id
 from protocol.codec import encode
+from protocol.crypto import integer_bytes
 from protocol.errors import InvalidBlock
 from protocol.rules import purses
 from protocol.rules.arena.records import Phase
@@ -18,7 +19,7 @@ from protocol.tendermint.messages import Commit
 from protocol.tendermint.proposer import proposer_of
 from storage.database import Database
 from storage.errors import Corrupted
-from storage.log import ChainStore
+from storage.log import RECEIPTS_PREFIX, ChainStore
 from storage.state import BUCKET_PREFIX
 from tests.arena_play import Play
 from tests.ledger_driver import FML, Ledger, Person
@@ -85,6 +86,20 @@ def test_a_whole_task_is_the_same_on_disk_as_in_memory(open_chain):
     assert dict(chain.view.scan(b"")) == ledger.state.records
     assert chain.state.commitment.buckets == ledger.before.commitment.buckets
     assert chain.voters == get_voters(ledger.state)
+
+
+def test_a_transaction_without_receipts_is_told_and_not_found(
+    open_chain: Callable[[Ledger], Chain], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A log that lacks them stops nobody who looks for a transaction; `log verify` says where it is damaged."""
+    ledger = transfers(3)
+    chain = open_chain(ledger)
+    append(chain, log_of(ledger))
+    identity = transaction_id(log_of(ledger)[1][0].transactions[0])
+    assert chain.find_receipt(identity)[:2] == (2, 0)
+    chain.store._database.write({RECEIPTS_PREFIX + integer_bytes(2): None})
+    assert chain.find_receipt(identity) is None
+    assert "stands on the log without its receipts" in capsys.readouterr().out
 
 
 def test_a_restarted_chain_continues(open_chain):
