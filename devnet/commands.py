@@ -3,7 +3,7 @@
 import os
 import select
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -149,9 +149,8 @@ def scenario_kill(*, phase: Phase | None = None, seed: int = 0, state: Folder = 
     # What it imports takes as long to load as all other commands together.
     from devnet.kill import KillOptions, run_kill
 
-    folder, options = State(state.absolute()), KillOptions(phases=(phase,) if phase else PHASES, seed=seed)
-    with hold(folder):
-        return run_held(lambda _: run_kill(folder, options, Screen()))
+    options = KillOptions(phases=(phase,) if phase else PHASES, seed=seed)
+    return play(state, lambda folder, screen: run_kill(folder, options, screen))
 
 
 @scenario.command(name="soak")
@@ -173,9 +172,8 @@ def scenario_soak(
     """
     from devnet.soak import SoakOptions, run_soak
 
-    folder, options = State(state.absolute()), SoakOptions(blocks=blocks, seed=seed, json=json)
-    with hold(folder):
-        return run_held(lambda _: run_soak(folder, options, Screen()))
+    options = SoakOptions(blocks=blocks, seed=seed, json=json)
+    return play(state, lambda folder, screen: run_soak(folder, options, screen))
 
 
 @scenario.command(name="flooding")
@@ -204,9 +202,8 @@ def scenario_flooding(
     """
     from devnet.flooding import FloodingOptions, run_flooding
 
-    folder, options = State(state.absolute()), FloodingOptions(seed=seed, nodes=nodes, has_calm=calm, json=json)
-    with hold(folder):
-        return run_held(lambda _: run_flooding(folder, options, Screen()))
+    options = FloodingOptions(seed=seed, nodes=nodes, has_calm=calm, json=json)
+    return play(state, lambda folder, screen: run_flooding(folder, options, screen))
 
 
 @scenario.command(name="alliance-vanish")
@@ -220,9 +217,7 @@ def scenario_vanish(*, state: Folder = DEFAULT / "scenario-alliance-vanish") -> 
     """
     from devnet.vanish import run_vanish
 
-    folder = State(state.absolute())
-    with hold(folder):
-        return run_held(lambda _: run_vanish(folder, Screen()))
+    return play(state, run_vanish)
 
 
 @scenario.command(name="alliance-zk")
@@ -238,9 +233,7 @@ def scenario_zk(*, wide: Annotated[bool, Flag] = False, state: Folder = DEFAULT 
     """
     from devnet.vanish import PRIVATE, WIDE, run_vanish
 
-    folder, chosen = State(state.absolute()), WIDE if wide else PRIVATE
-    with hold(folder):
-        return run_held(lambda _: run_vanish(folder, Screen(), chosen))
+    return play(state, lambda folder, screen: run_vanish(folder, screen, WIDE if wide else PRIVATE))
 
 
 @scenario.command(name="alliance-masked")
@@ -254,9 +247,7 @@ def scenario_masked(*, state: Folder = DEFAULT / "scenario-alliance-masked") -> 
     """
     from devnet.masks import run_masked
 
-    folder = State(state.absolute())
-    with hold(folder):
-        return run_held(lambda _: run_masked(folder, Screen()))
+    return play(state, run_masked)
 
 
 @scenario.command(name="hospitals")
@@ -276,9 +267,15 @@ def scenario_hospitals(
     """
     from devnet.hospitals import HospitalOptions, run_hospitals
 
-    folder, options = State(state.absolute()), HospitalOptions(rounds=rounds, json=json)
+    options = HospitalOptions(rounds=rounds, json=json)
+    return play(state, lambda folder, screen: run_hospitals(folder, options, screen))
+
+
+def play(path: Path, run: Callable[[State, Screen], Awaitable[int]]) -> int:
+    """Run a scenario in a folder that nobody else uses, and return its exit code. Raises `DevnetError`."""
+    folder = State(path.absolute())
     with hold(folder):
-        return run_held(lambda _: run_hospitals(folder, options, Screen()))
+        return run_held(lambda _: run(folder, Screen()))
 
 
 def require(path: Path) -> State:

@@ -52,7 +52,6 @@ from protocol.ristretto import (
 MAX_RING_SIZE = 128
 # K, apart from the generator and from what inputs hash to.
 _BIT_ELEMENT = hash_to_element("flock/vrf/ring/bit")
-_NONCES = ("alpha", "r", "s", "t", "rho")
 
 
 class _Statement(NamedTuple):
@@ -67,6 +66,16 @@ class _Statement(NamedTuple):
     def bits(self) -> int:
         """n: at least one, for without any the answer would be the key."""
         return max(1, (len(self.keys) - 1).bit_length())
+
+
+class _Nonces(NamedTuple):
+    """What the prover draws for one bit: alpha, r, s and t of its commitments, rho of the d with its number."""
+
+    alpha: int
+    r: int
+    s: int
+    t: int
+    rho: int
 
 
 class _Bit(NamedTuple):
@@ -113,9 +122,11 @@ def prove_ring(secret: bytes, *, ring: Iterable[bytes], alpha: bytes, ad: bytes,
     assert own_key in keys, "the ring does not hold the key's public key"
     statement = _make_statement(keys, alpha, linking_tag, ad)
     nonces = [
-        tuple(
-            nonce(f"flock/vrf/ring/nonce/{name}", secret, randomness, *statement.message, bytes([bit]))
-            for name in _NONCES
+        _Nonces(
+            *(
+                nonce(f"flock/vrf/ring/nonce/{name}", secret, randomness, *statement.message, bytes([bit]))
+                for name in _Nonces._fields
+            )
         )
         for bit in range(statement.bits)
     ]
@@ -167,22 +178,23 @@ def _make_statement(keys: Sequence[bytes], alpha: bytes, linking_tag: bytes, ad:
 # --- proving ---------------------------------------------------------------------------------------------------------
 
 
-def _prove(statement: _Statement, own: int, logarithm: int, nonces: Sequence[Sequence[int]]) -> _Proof:
-    """Return the proof for the key at index `own`; nonces are alpha, r, s, t and rho of each bit."""
-    bits = [own >> bit & 1 for bit in range(statement.bits)]
-    commitments = [_commit(bit, r) for bit, (_, r, _, _, _) in zip(bits, nonces, strict=True)]
-    firsts = [_commit(alpha, s) for alpha, _, s, _, _ in nonces]
-    seconds = [_commit(bit * alpha, t) for bit, (alpha, _, _, t, _) in zip(bits, nonces, strict=True)]
+def _prove(statement: _Statement, own: int, logarithm: int, nonces: Sequence[_Nonces]) -> _Proof:
+    """Return the proof for the key at index `own`."""
+    bits = [own >> position & 1 for position in range(statement.bits)]
+    drawn = list(zip(bits, nonces, strict=True))
+    commitments = [_commit(bit, one.r) for bit, one in drawn]
+    firsts = [_commit(one.alpha, one.s) for one in nonces]
+    seconds = [_commit(bit * one.alpha, one.t) for bit, one in drawn]
     rests = [
-        add_multiples(zip(factors, statement.keys, strict=True), start=multiply(rho, statement.base))
-        for factors, (*_, rho) in zip(_expand(statement, bits, [one[0] for one in nonces]), nonces, strict=True)
+        add_multiples(zip(factors, statement.keys, strict=True), start=multiply(one.rho, statement.base))
+        for factors, one in zip(_expand(statement, bits, [one.alpha for one in nonces]), nonces, strict=True)
     ]
     x = _challenge(statement, commitments, firsts, seconds, rests)
     answers = []
-    for bit, (alpha, r, s, t, _) in zip(bits, nonces, strict=True):
-        factor = bit * x + alpha
-        answers.append(_Bit(factor, r * x + s, r * (x - factor) + t))
-    masks = sum(rho * pow(x, k, GROUP_ORDER) for k, (*_, rho) in enumerate(nonces))
+    for bit, one in drawn:
+        factor = bit * x + one.alpha
+        answers.append(_Bit(factor, one.r * x + one.s, one.r * (x - factor) + one.t))
+    masks = sum(one.rho * pow(x, power, GROUP_ORDER) for power, one in enumerate(nonces))
     return _Proof(x, commitments, rests[1:], answers, logarithm * pow(x, statement.bits, GROUP_ORDER) - masks)
 
 

@@ -132,6 +132,12 @@ def test_a_proof_is_bound_to_its_circumstances(circumstances: dict[str, Any]) ->
         verify(PROOF, **circumstances)
 
 
+def get(proof: bytes, part: str) -> bytes:
+    """Return one part of a proof."""
+    start = 32 * PARTS.index(part)
+    return proof[start : start + 32]
+
+
 def put(proof: bytes, part: str, value: bytes) -> bytes:
     """Return the proof with one part replaced."""
     start = 32 * PARTS.index(part)
@@ -141,7 +147,7 @@ def put(proof: bytes, part: str, value: bytes) -> bytes:
 @pytest.mark.parametrize("part", PARTS)
 def test_a_part_that_is_another_is_refused(part: str) -> None:
     """Each part: another valid one, the zero, the group's order, the identity, and what is no encoding."""
-    is_point = part == "tag" or part[0] in "d" or part.startswith("c ")
+    is_point = part == "tag" or part.startswith(("c ", "d "))
     other = multiply_base(7) if is_point else encode_scalar(7)
     for value in (other, bytes(32), GROUP_ORDER.to_bytes(32, "little"), b"\xff" * 32):
         with pytest.raises(InvalidProof):
@@ -152,8 +158,8 @@ MUTATIONS: dict[str, Mutation] = {
     "another key's tag": lambda proof: put(proof, "tag", vrf.tag(SECRETS[1], ALPHA)),
     "another input's tag": lambda proof: put(proof, "tag", vrf.tag(SECRETS[0], b"other")),
     "the key as tag": lambda proof: put(proof, "tag", KEYS[0]),
-    "bits swapped": lambda proof: put(put(proof, "c 1", proof[96:128]), "c 2", proof[64:96]),
-    "a factor of nobody": lambda proof: put(proof, "f 1", proof[32:64]),
+    "bits swapped": lambda proof: put(put(proof, "c 1", get(proof, "c 2")), "c 2", get(proof, "c 1")),
+    "a factor of nobody": lambda proof: put(proof, "f 1", get(proof, "challenge")),
     "a plain proof": lambda proof: vrf.prove(SECRETS[0], alpha=ALPHA, ad=AD, randomness=RANDOMNESS),
     "all zero": lambda proof: bytes(len(proof)),
     "all ones": lambda proof: b"\xff" * len(proof),
@@ -192,6 +198,15 @@ def test_garbage_is_refused_and_nothing_else(proof: bytes, key: bytes) -> None:
         verify(PROOF, ring=[key, *RING])
 
 
+def draw_nonces(bits: int) -> list[ring_proof._Nonces]:
+    """Return nonces for a prover that is not bound to what `prove_ring` sees to."""
+    names = ring_proof._Nonces._fields
+    return [
+        ring_proof._Nonces(*(hash_to_scalar("nonce", name.encode(), bytes([bit])) for name in names))
+        for bit in range(bits)
+    ]
+
+
 def test_a_stranger_cannot_prove() -> None:
     """A key outside the ring has no place to sign from, and its proof fits no ring without it, wherever it pretends."""
     with pytest.raises(AssertionError, match="does not hold"):
@@ -199,9 +214,8 @@ def test_a_stranger_cannot_prove() -> None:
     with pytest.raises(InvalidProof):
         verify(prove(SECRETS[3], [*RING[:2], KEYS[3]]))
     statement = ring_proof._make_statement(sorted(RING), ALPHA, vrf.tag(SECRETS[3], ALPHA), AD)
-    nonces = [[hash_to_scalar("nonce", bytes([bit, index])) for index in range(5)] for bit in range(2)]
     for pretended in range(4):
-        forged = ring_proof._prove(statement, pretended, int.from_bytes(SECRETS[3], "little"), nonces)
+        forged = ring_proof._prove(statement, pretended, int.from_bytes(SECRETS[3], "little"), draw_nonces(2))
         with pytest.raises(InvalidProof):
             verify(vrf.tag(SECRETS[3], ALPHA) + ring_proof._encode(forged))
 
@@ -209,10 +223,9 @@ def test_a_stranger_cannot_prove() -> None:
 def test_a_members_key_does_not_prove_another_tag() -> None:
     """The holder of a key cannot show a pseudonym that is not the key's: neither a stranger's nor a random one."""
     own = sorted(RING).index(KEYS[0])
-    nonces = [[hash_to_scalar("nonce", bytes([bit, index])) for index in range(5)] for bit in range(2)]
     for other in (vrf.tag(SECRETS[1], ALPHA), vrf.tag(SECRETS[0], b"other"), multiply_base(7)):
         statement = ring_proof._make_statement(sorted(RING), ALPHA, other, AD)
-        forged = ring_proof._prove(statement, own, int.from_bytes(SECRETS[0], "little"), nonces)
+        forged = ring_proof._prove(statement, own, int.from_bytes(SECRETS[0], "little"), draw_nonces(2))
         with pytest.raises(InvalidProof):
             verify(other + ring_proof._encode(forged))
 
@@ -220,13 +233,12 @@ def test_a_members_key_does_not_prove_another_tag() -> None:
 def test_a_tag_cannot_be_fitted_to_a_weight_chosen_before() -> None:
     """With z known first, tag = (y B - P) / z is anybody's, and y answers for it; but z is a hash of the tag."""
     weight, answer = (hash_to_scalar("chosen", bytes([index])) for index in range(2))
-    nonces = [[hash_to_scalar("nonce", bytes([index])) for index in range(5)]]
     inverse = pow(weight, -1, GROUP_ORDER)
     base = add_multiples([(1, multiply_base(1)), (weight, vrf.input_element(ALPHA))])
     fitted = add_multiples([(answer * inverse, base), (-inverse, KEYS[0])])
     honest = ring_proof._make_statement(KEYS[:1], ALPHA, fitted, AD)
     chosen = honest._replace(base=base, weighted_tag=add_multiples([(weight, fitted)]))
-    forged = ring_proof._prove(chosen, 0, answer, nonces)
+    forged = ring_proof._prove(chosen, 0, answer, draw_nonces(1))
     assert ring_proof._holds(chosen, forged), "under that weight the proof would verify"
     with pytest.raises(InvalidProof):
         verify(fitted + ring_proof._encode(forged), ring=KEYS[:1])
